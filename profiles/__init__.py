@@ -1,0 +1,1 @@
+"""R4 definitions (compiled), profiles, value sets and the validator."""
