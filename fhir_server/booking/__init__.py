@@ -1,0 +1,1 @@
+"""Booking: states, rules, conflicts and provisional identity."""

@@ -1,0 +1,1 @@
+"""FHIR itself, without I/O: JSON, references, outcomes, patches, clock."""

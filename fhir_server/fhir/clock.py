@@ -1,0 +1,60 @@
+"""Time and ids as values that are handed in, so that tests can fix them."""
+
+import secrets
+import threading
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from uuid import UUID
+
+# Microseconds since 1970-01-01T00:00:00Z: the one unit of time inside the server.
+Micros = int
+Clock = Callable[[], Micros]
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+def system_clock() -> Micros:
+    """Now."""
+    return time.time_ns() // 1_000
+
+
+def instant(micros: Micros) -> str:
+    """A FHIR instant in UTC with milliseconds: `2026-11-22T18:51:00.123Z`."""
+    moment = _EPOCH + timedelta(microseconds=micros)
+    return f"{moment:%Y-%m-%dT%H:%M:%S}.{moment.microsecond // 1000:03d}Z"
+
+
+def http_date(micros: Micros) -> str:
+    """An HTTP date (RFC 9110 §5.6.7): `Sun, 22 Nov 2026 18:51:00 GMT`."""
+    moment = _EPOCH + timedelta(microseconds=micros)
+    day = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")[moment.weekday()]
+    month = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")[moment.month - 1]
+    return f"{day}, {moment:%d} {month} {moment:%Y %H:%M:%S} GMT"
+
+
+class Ids:
+    """The source of logical ids and of creation keys; thread-safe.
+
+    A logical id is a UUID of version 7 (RFC 9562 §5.7): it cannot be guessed, and ids made later sort later.
+    A creation key is a 63-bit number that grows with time; it orders resources alike on every store.
+    """
+
+    def __init__(self, clock: Clock, random_bits: Callable[[int], int] = secrets.randbits) -> None:
+        self._clock = clock
+        self._random_bits = random_bits
+        self._last_key = 0
+        self._lock = threading.Lock()
+
+    def resource_id(self) -> str:
+        """A new logical id."""
+        milliseconds = self._clock() // 1_000
+        return str(UUID(int=(milliseconds << 80) | (7 << 76) | (self._random_bits(12) << 64) | (2 << 62) | self._random_bits(62)))
+
+    def creation_key(self) -> int:
+        """A new creation key, above every earlier one of this source."""
+        with self._lock:
+            # 2020-01-01 as origin leaves room until 2091 in 63 bits; 12 random bits keep processes apart.
+            key = ((self._clock() - 1_577_836_800_000_000) << 12) | self._random_bits(12)
+            self._last_key = max(key, self._last_key + 1)
+            return self._last_key

@@ -1,0 +1,1 @@
+"""One module per FHIR interaction; each sees only a Repository."""

@@ -1,0 +1,1 @@
+"""HTTP: the interaction table, the pipeline, negotiation and headers."""

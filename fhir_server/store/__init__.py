@@ -1,0 +1,1 @@
+"""Stores: the protocol, and one package for each store that speaks it."""

@@ -1,0 +1,186 @@
+"""What every store does, and the values that pass between it and the rest of the server.
+
+A Unit is one atomic, serialisable piece of work on one tenant, bound at the start. It is handed to a coroutine: the
+embedded store drives that coroutine to its end in its writer's thread, another store awaits it on the event loop.
+So work on a Unit awaits nothing but the Unit, and may run again from the start when a store has to retry.
+"""
+
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol, TypeVar
+
+from fhir_server.fhir.clock import Micros
+from fhir_server.search.plan import Entries, Position, Query
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """One version of one resource. `body` is its JSON, None when the version is a deletion.
+
+    `patients` are the ids of the patients in whose compartment it is, for the audit of those who read it.
+    """
+
+    type: str
+    id: str
+    version: int
+    updated: Micros
+    body: bytes | None
+    key: int
+    patients: tuple[str, ...] = ()
+    method: str = ""  # POST, PUT, PATCH or DELETE; known in history only
+
+    @property
+    def is_deleted(self) -> bool:
+        """Whether this version is a deletion."""
+        return self.body is None
+
+
+@dataclass(frozen=True, slots=True)
+class Put:
+    """A new version to store. `expected` is the version that it replaces, 0 for a new resource."""
+
+    type: str
+    id: str
+    expected: int
+    updated: Micros
+    body: bytes | None
+    entries: Entries
+    method: str
+    patients: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """One page of matches, the place after which the next begins (None: no more), and the total if asked for.
+
+    `total_is_exact` is False when counting stopped at the limit.
+    """
+
+    matches: Sequence[Stored]
+    next: Position | None = None
+    total: int | None = None
+    total_is_exact: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class HistoryQuery:
+    """One page of versions, newest first: of one resource, one type (`id` None) or all types (`types` empty)."""
+
+    types: tuple[str, ...] = ()
+    id: str | None = None
+    since: Micros | None = None
+    at: tuple[Micros, Micros] | None = None
+    count: int = 20
+    after: Position | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class AuditEntry:
+    """One thing that happened, as stored: `body` is its compact JSON; the rest is what it is found by."""
+
+    recorded: Micros
+    body: bytes
+    patients: tuple[str, ...] = ()
+    agents: tuple[str, ...] = ()
+    entities: tuple[str, ...] = ()
+
+
+class VersionConflict(Exception):
+    """`put` found another version than `expected`; `current` is it (0: none)."""
+
+    def __init__(self, current: int) -> None:
+        super().__init__(current)
+        self.current = current
+
+
+class Unit(Protocol):
+    """Atomic work on one tenant."""
+
+    async def read(self, type_: str, id_: str) -> Stored | None:
+        """The current version, a deletion included; None when there never was one."""
+
+    async def vread(self, type_: str, id_: str, version: int) -> Stored | None:
+        """One version, a deletion included."""
+
+    async def search(self, query: Query) -> Page:
+        """One page of the current, not deleted resources for which the plan holds."""
+
+    async def history(self, query: HistoryQuery) -> Page:
+        """One page of versions."""
+
+    async def put(self, put: Put) -> Stored:
+        """Store a version with its index entries and a change for the outbox. Raises VersionConflict."""
+
+    async def audit(self, entry: AuditEntry) -> None:
+        """Record what this Unit does; it is there if and only if the Unit's changes are."""
+
+    async def keep(self, kind: str, name: str, value: bytes, expires: Micros | None = None) -> None:
+        """Keep a value by name, replacing what was there."""
+
+    async def peek(self, kind: str, name: str) -> bytes | None:
+        """A kept value that has not expired."""
+
+    async def take(self, kind: str, name: str) -> bytes | None:
+        """Remove a kept value and return it; None when it is gone or has expired. Only one taker gets it."""
+
+    async def kept(self, kind: str) -> Sequence[tuple[str, bytes]]:
+        """All values of a kind that have not expired, by name."""
+
+
+Work = Callable[[Unit], Awaitable[T]]
+
+
+class Store(Protocol):
+    """All tenants' data."""
+
+    async def run(self, tenant: str, work: Work[T], *, write: bool, quick: bool = False) -> T:
+        """Do `work` in one Unit and return its result once it is durable; `quick`: a read of a few look-ups.
+
+        When `work` raises, nothing of it is stored, and the error comes only after what it may have seen is
+        durable. Raises Unavailable when the store cannot do it now.
+        """
+
+    async def record(self, tenant: str, entries: Sequence[AuditEntry]) -> None:
+        """Record what happened without a change (reads, refusals); durable at return."""
+
+    async def audit_entries(self, tenant: str, query: "AuditQuery") -> Sequence["Recorded"]:
+        """Audit entries in the order that the query asks for."""
+
+    async def create_tenant(self, tenant: str) -> None:
+        """Make an empty tenant. Raises Conflict when there is one of that name."""
+
+    async def tenants(self) -> Sequence[str]:
+        """The names of all tenants."""
+
+    async def close(self) -> None:
+        """Finish what is under way and let go of everything."""
+
+
+@dataclass(frozen=True, slots=True)
+class AuditQuery:
+    """Which audit entries: newest first, recorded in [since, before), found by one thing at most.
+
+    `found_by` is (kind, value) with kind one of `patient`, `agent`, `entity`; `ascending`: oldest first.
+    """
+
+    since: Micros | None = None
+    before: Micros | None = None
+    found_by: tuple[str, str] | None = None
+    id: str | None = None
+    after: tuple[Micros, str] | None = None
+    count: int = 100
+    ascending: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Recorded:
+    """An audit entry with its id, `{chain}-{number}`."""
+
+    id: str
+    recorded: Micros
+    body: bytes
+
+
+JsonObject = dict[str, Any]

@@ -1,0 +1,108 @@
+"""The hash chain of the audit entries of one file, and how they are found again.
+
+Each entry's hash covers its number, its time, its stored bytes and the hash before it, so that an entry which is
+changed, removed, inserted or moved breaks the chain from there on.
+"""
+
+import hashlib
+from collections.abc import Iterable
+
+import apsw
+
+from fhir_server.store.protocol import AuditEntry, AuditQuery, Recorded
+
+GENESIS = bytes(32)
+_MOST = 1 << 62
+
+
+def link(before: bytes, number: int, recorded: int, body: bytes) -> bytes:
+    """The hash of an entry: SHA-256 over the hash before it, its number and time (8 bytes each) and its body."""
+    return hashlib.sha256(before + number.to_bytes(8, "big") + recorded.to_bytes(8, "big") + body).digest()
+
+
+class Chain:
+    """Appends to one file's chain within an open transaction.
+
+    `begin` reads the head, which another process may have moved; `mark` and `restore` follow savepoints.
+    """
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self._number = 0
+        self._hash = GENESIS
+
+    def begin(self, connection: apsw.Connection) -> None:
+        """Take up the chain where the file has it."""
+        row = connection.execute("SELECT number, hash FROM audit ORDER BY number DESC LIMIT 1").fetchone()
+        self._number, self._hash = row if row is not None else (0, GENESIS)
+
+    def mark(self) -> tuple[int, bytes]:
+        """The head, to come back to."""
+        return self._number, self._hash
+
+    def restore(self, mark: tuple[int, bytes]) -> None:
+        """Come back to a head, when what followed was rolled back."""
+        self._number, self._hash = mark
+
+    def append(self, connection: apsw.Connection, entry: AuditEntry) -> None:
+        """Add one entry."""
+        self.extend(connection, (entry,))
+
+    def extend(self, connection: apsw.Connection, entries: Iterable[AuditEntry]) -> None:
+        """Add entries in their order."""
+        rows, found = [], []
+        for entry in entries:
+            self._number += 1
+            self._hash = link(self._hash, self._number, entry.recorded, entry.body)
+            rows.append((self._number, entry.recorded, entry.body, self._hash))
+            for kind, values in (("patient", entry.patients), ("agent", entry.agents), ("entity", entry.entities)):
+                found += [(kind, value, entry.recorded, self._number) for value in values]
+        connection.executemany("INSERT INTO audit (number, recorded, body, hash) VALUES (?, ?, ?, ?)", rows)
+        connection.executemany(
+            "INSERT OR IGNORE INTO audit_found (kind, value, recorded, number) VALUES (?, ?, ?, ?)", found
+        )
+
+
+def entries(connection: apsw.Connection, chain: str, query: AuditQuery) -> list[Recorded]:
+    """The first entries of one file in the query's order, at most `count` of them."""
+    if query.id is not None:
+        return _by_id(connection, chain, query.id)
+    if query.found_by is not None:
+        source, body = "audit_found AS a JOIN audit USING (number) WHERE a.kind = ? AND a.value = ?", "audit.body"
+        args: list[object] = list(query.found_by)
+    else:
+        source, body, args = "audit AS a WHERE 1", "a.body", []
+    for bound, operator in ((query.since, ">="), (query.before, "<")):
+        if bound is not None:
+            source += f" AND a.recorded {operator} ?"
+            args.append(bound)
+    beyond, direction = (">", "ASC") if query.ascending else ("<", "DESC")
+    if query.after is not None:
+        recorded, after_id = query.after
+        source += f" AND a.recorded {beyond}= ? AND (a.recorded {beyond} ? OR a.number {beyond} ?)"
+        args += [recorded, recorded, _after_number(chain, after_id, ascending=query.ascending)]
+    sql = (
+        f"SELECT a.number, a.recorded, {body} FROM {source} "
+        f"ORDER BY a.recorded {direction}, a.number {direction} LIMIT ?"
+    )
+    rows = connection.execute(sql, (*args, query.count))
+    return [Recorded(f"{chain}-{number}", recorded, body) for number, recorded, body in rows]
+
+
+def _after_number(chain: str, after_id: str, *, ascending: bool) -> int:
+    """Where this chain goes on among entries of the same time, which stand in the order of (chain, number)."""
+    after_chain, _, number = after_id.rpartition("-")
+    if after_chain == chain:
+        return int(number)
+    already_given = (chain < after_chain) if ascending else (chain > after_chain)
+    return _MOST if already_given == ascending else 0
+
+
+def _by_id(connection: apsw.Connection, chain: str, id_: str) -> list[Recorded]:
+    name, _, number = id_.rpartition("-")
+    if name != chain or not number.isascii() or not number.isdigit():
+        return []
+    row = connection.execute(
+        "SELECT recorded, body FROM audit WHERE number = ?", (int(number) & (2**63 - 1),)
+    ).fetchone()
+    return [Recorded(id_, *row)] if row is not None else []

@@ -1,0 +1,102 @@
+"""Group commit: one thread writes a file, and one sync makes all that waited for it durable.
+
+Nobody is answered before the commit of the batch that their job was in.
+"""
+
+import asyncio
+import threading
+from collections.abc import Callable, Sequence
+from queue import Empty, SimpleQueue
+from typing import Any, Generic, TypeVar
+
+T = TypeVar("T")
+
+# A batch this long is committed before more is taken in, so that the first of it does not wait too long.
+LONGEST_BATCH = 256
+
+
+class Job(Generic[T]):
+    """One thing to commit, and who waits for it. The batch sets `result` or `error`."""
+
+    __slots__ = ("_future", "_loop", "error", "input", "result")
+
+    def __init__(self, input_: T, loop: asyncio.AbstractEventLoop) -> None:
+        self.input = input_
+        self.result: Any = None
+        self.error: BaseException | None = None
+        self._loop = loop
+        self._future: asyncio.Future[Any] = loop.create_future()
+
+    def answer(self) -> None:
+        """Wake who waits, in their loop's thread."""
+        if self._future.done():  # whoever asked has gone away; what was committed stays
+            return
+        if self.error is not None:
+            self._future.set_exception(self.error)
+        else:
+            self._future.set_result(self.result)
+
+    @property
+    def loop(self) -> asyncio.AbstractEventLoop:
+        """The event loop in which somebody waits."""
+        return self._loop
+
+    @property
+    def future(self) -> "asyncio.Future[Any]":
+        """What they wait on."""
+        return self._future
+
+
+class GroupCommit(Generic[T]):
+    """A thread that takes all waiting jobs, hands them to `commit` as one batch, and answers them after it."""
+
+    def __init__(self, name: str, commit: Callable[[Sequence[Job[T]]], None]) -> None:
+        self._commit = commit
+        self._queue: SimpleQueue[Job[T] | None] = SimpleQueue()
+        self._thread = threading.Thread(target=self._run, name=name, daemon=True)
+        self._thread.start()
+
+    async def submit(self, input_: T) -> Any:
+        """The result of `input_` once its batch is durable."""
+        job = Job(input_, asyncio.get_running_loop())
+        self._queue.put(job)
+        return await job.future
+
+    def close(self) -> None:
+        """Commit what waits and end the thread."""
+        self._queue.put(None)
+        self._thread.join()
+
+    def _run(self) -> None:
+        open_ = True
+        while open_:
+            batch: list[Job[T]] = []
+            job = self._queue.get()
+            while job is not None:
+                batch.append(job)
+                if len(batch) >= LONGEST_BATCH:
+                    break
+                try:
+                    job = self._queue.get_nowait()
+                except Empty:
+                    break
+            else:
+                open_ = False
+            if batch:
+                self._commit(batch)
+                _answer(batch)
+
+
+def _answer(batch: Sequence[Job[Any]]) -> None:
+    """Wake all who wait, with one call into each event loop."""
+    by_loop: dict[asyncio.AbstractEventLoop, list[Job[Any]]] = {}
+    for job in batch:
+        by_loop.setdefault(job.loop, []).append(job)
+    for loop, jobs in by_loop.items():
+        if not loop.is_closed():
+            loop.call_soon_threadsafe(_answer_here, jobs)
+
+
+def _answer_here(jobs: Sequence[Job[Any]]) -> None:
+    for job in jobs:
+        job.answer()

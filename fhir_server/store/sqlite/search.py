@@ -1,0 +1,184 @@
+"""How a search runs: which condition leads, in which order an index is walked, and the page that comes of it.
+
+Three ways, chosen by counting (to a bound) what each condition's index holds:
+- *sort walk*: the index of the sort parameter, in its order, within what the query asks of that parameter;
+- *candidates*: what the most selective condition leads to, then ordered;
+- *walk*: all resources of the type in the order of creation.
+The other conditions are probed, one resource at a time, and the page's end ends the walk.
+"""
+
+import heapq
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from itertools import islice
+from typing import Any, Literal
+
+import apsw
+
+from fhir_server.search.plan import All, Interval, Node, Query, Sort, Test
+from fhir_server.store.protocol import Page, Stored
+from fhir_server.store.sqlite import order
+from fhir_server.store.sqlite.compile import Sql, drive, probe
+from fhir_server.store.sqlite.estimate import BROAD, Estimates
+
+Row = tuple[Any, ...]  # creation key, then a value for each sort
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """How one page is found: the way, what leads, what each condition counted, and the statements in turn.
+
+    Statements of one step are merged in the order of the sort; steps follow one another.
+    """
+
+    way: Literal["sort walk", "candidates", "walk"]
+    leader: Node | None
+    counts: dict[Node, int]
+    steps: tuple[tuple[Sql, ...], ...]
+
+
+def run(connection: apsw.Connection, estimates: Estimates, query: Query) -> Page:
+    """One page of the query's matches, with the total where it is asked for."""
+    route = choose(connection, estimates, query)
+    total, exact = _total(connection, query, route)
+    if query.count == 0:
+        return Page((), None, total, exact)
+    found = list(islice(_rows(connection, query, route), query.count + 1))
+    following = None
+    if len(found) > query.count:
+        key, *values = found[query.count - 1]
+        following = (*values, key)
+    return Page([_fetch(connection, query.type, row[0]) for row in found[: query.count]], following, total, exact)
+
+
+def choose(connection: apsw.Connection, estimates: Estimates, query: Query) -> Route:
+    """The route for a query."""
+    conditions = query.where.nodes if isinstance(query.where, All) else (query.where,)
+    counts = estimates.counts(connection, query.type, conditions)
+    leader = min(counts, key=lambda node: counts[node]) if counts else None
+    least = counts[leader] if leader is not None else BROAD
+    own = _bounds_of(query.sort[0], conditions) if len(query.sort) == 1 else None
+    # A walk of the sort's own range ends with the page; gathering pays for all that the leader leads to.
+    if len(query.sort) == 1 and (least >= BROAD or (own is not None and counts.get(own, BROAD) <= 2 * least)):
+        return Route("sort walk", own, counts, _sort_walk(query, conditions, own, leader))
+    if query.sort or least < BROAD:
+        return Route("candidates", leader, counts, ((_candidates(query, conditions, leader),),))
+    return Route("walk", leader, counts, ((_walk(query, conditions, leader),),))
+
+
+def _rows(connection: apsw.Connection, query: Query, route: Route) -> Iterator[Row]:
+    """The page's keys and sort values in order, each resource once; lazily, so that the page's end ends the work."""
+    seen: set[int] = set()
+    for statements in route.steps:
+        for row in _merged([connection.execute(s.text, s.args) for s in statements], query):
+            if row[0] not in seen:
+                seen.add(row[0])
+                yield row
+
+
+def _merged(cursors: list[Iterable[Row]], query: Query) -> Iterable[Row]:
+    if len(cursors) == 1:
+        return cursors[0]
+    if query.sort[0].descending:
+        return heapq.merge(*cursors, key=lambda row: (order.Descending(row[1]), row[0]))
+    return heapq.merge(*cursors, key=lambda row: (row[1], row[0]))
+
+
+def _bounds_of(sort: Sort, conditions: tuple[Node, ...]) -> Test | None:
+    """The condition on the sort's own parameter that bounds a walk of its index."""
+    for condition in conditions:
+        match condition:
+            case Test(param, shape, Interval(), True) if (param, shape) == (sort.param, sort.shape):
+                return condition
+    return None
+
+
+def _others(conditions: tuple[Node, ...], leader: Node | None) -> All:
+    return All(tuple(condition for condition in conditions if condition is not leader))
+
+
+def _every(type_: str) -> Sql:
+    return Sql("SELECT key FROM resource WHERE type = ? AND body IS NOT NULL", (type_,))
+
+
+def _walk(query: Query, conditions: tuple[Node, ...], leader: Node | None) -> Sql:
+    """Keys in the order of creation, by the type's own index or by the leader's where that has the order too."""
+    after = 0 if query.after is None else query.after[-1]
+    source = _ordered_by_key(query.type, leader)
+    if source is None:
+        leader, source = None, _every(query.type)
+    head = Sql("SELECT d.key FROM (") + source + Sql(") AS d WHERE d.key > ? AND ", (after,))
+    return head + probe(query.type, _others(conditions, leader), "d.key") + Sql(" ORDER BY d.key")
+
+
+def _ordered_by_key(type_: str, leader: Node | None) -> Sql | None:
+    """The leader's keys where its index holds them in order: a token, reference or URI of one code, id or value."""
+    if not isinstance(leader, Test) or leader.shape not in ("token", "reference", "uri") or leader.sought is None:
+        return None
+    if leader.shape == "token" and getattr(leader.sought, "code", None) is None:
+        return None
+    if leader.shape == "uri" and getattr(leader.sought, "match", "") != "exact":
+        return None
+    return drive(type_, leader)
+
+
+def _candidates(query: Query, conditions: tuple[Node, ...], leader: Node | None) -> Sql:
+    """Keys of what the leader leads to, with their sort values, in order."""
+    driver = drive(query.type, leader) if leader is not None else None
+    if driver is None:
+        leader, driver = None, _every(query.type)
+    columns = [Sql(", ") + order.value(query.type, sort) + Sql(f" AS s{n}") for n, sort in enumerate(query.sort)]
+    inner = Sql("SELECT r.key AS key")
+    for column in columns:
+        inner += column
+    inner += Sql(" FROM resource r WHERE r.key IN (") + driver + Sql(") AND ")
+    inner += probe(query.type, _others(conditions, leader), "r.key")
+    if not query.sort:
+        after = Sql(" AND r.key > ?", (query.after[-1],)) if query.after is not None else Sql("")
+        return inner + after + Sql(" ORDER BY r.key")
+    return Sql("SELECT * FROM (") + inner + Sql(") WHERE ") + order.after(query) + Sql(order.by(query))
+
+
+def _sort_walk(
+    query: Query, conditions: tuple[Node, ...], own: Test | None, leader: Node | None
+) -> tuple[tuple[Sql, ...], ...]:
+    """Through the index of the one sort parameter; then through what has no entry there, in order of creation."""
+    sort, rest = query.sort[0], _others(conditions, own)
+    with_entry = tuple(
+        order.walk(query, source, probe(query.type, rest, "d.key")) for source in order.sources(query.type, sort, own)
+    )
+    if own is not None:
+        return (with_entry,)
+    after = query.after[-1] if query.after is not None and query.after[0] is None else 0
+    source = _ordered_by_key(query.type, leader)
+    if source is None:
+        leader, source = None, _every(query.type)
+    missing = Sql("SELECT d.key, NULL FROM (") + source + Sql(") AS d WHERE d.key > ? AND NOT ", (after,))
+    missing += order.has_entry(query.type, sort, "d.key") + Sql(" AND ")
+    missing += probe(query.type, _others(conditions, leader), "d.key") + Sql(" ORDER BY d.key")
+    return ((missing,),) if after else (with_entry, (missing,))
+
+
+def _total(connection: apsw.Connection, query: Query, route: Route) -> tuple[int | None, bool]:
+    """How many match, counted to the query's limit, and whether that is all of them."""
+    if query.total is None:
+        return None, True
+    conditions = query.where.nodes if isinstance(query.where, All) else (query.where,)
+    leader = min(route.counts, key=lambda node: route.counts[node]) if route.counts else None
+    driver = drive(query.type, leader) if leader is not None else None
+    if driver is None:
+        leader, driver = None, _every(query.type)
+    limit = query.total + 1 if query.total >= 0 else -1
+    sql = Sql("SELECT count(*) FROM (SELECT DISTINCT d.key FROM (") + driver + Sql(") AS d WHERE ")
+    sql += probe(query.type, _others(conditions, leader), "d.key") + Sql(" LIMIT ?)", (limit,))
+    counted: int = connection.execute(sql.text, sql.args).fetchone()[0]  # type: ignore[index]
+    exact = query.total < 0 or counted <= query.total
+    return (counted if exact else query.total), exact
+
+
+def _fetch(connection: apsw.Connection, type_: str, key: int) -> Stored:
+    row = connection.execute(
+        "SELECT id, version, updated, body, patients FROM resource WHERE key = ?", (key,)
+    ).fetchone()
+    id_, version, updated, body, patients = row  # type: ignore[misc]
+    return Stored(type_, id_, version, updated, body, key, tuple(patients.split()))

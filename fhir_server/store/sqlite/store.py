@@ -1,0 +1,170 @@
+"""The embedded store: a folder with one folder for each tenant, and in it the clinic's file and its audit files.
+
+    DATA/tenants/{tenant}/clinic.db     resources, history, indexes, kept values, outbox, audit of changes
+    DATA/tenants/{tenant}/audit-N.db    audit of reads and refusals, one file for each process
+    DATA/server/audit-N.db              audit of what belongs to no tenant
+
+Several processes may have one DATA open. Files are opened when they are needed; a bounded number stays open.
+"""
+
+import asyncio
+import os
+import re
+from collections import OrderedDict
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TypeVar
+
+from fhir_server.fhir.clock import Clock, Ids
+from fhir_server.fhir.errors import BadRequest, Conflict, NotFound
+from fhir_server.search.plan import Query
+from fhir_server.store.protocol import AuditEntry, AuditQuery, Recorded, Work
+from fhir_server.store.sqlite import search
+from fhir_server.store.sqlite.estimate import Estimates
+from fhir_server.store.sqlite.schema import CLINIC_MIGRATIONS, check_library, connect
+from fhir_server.store.sqlite.tenant import AuditFiles, ClinicFile, merged, unavailable_on_failure
+
+T = TypeVar("T")
+
+# The name under which what belongs to no tenant is recorded.
+SERVER = ""
+_NAME = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?")
+READER_THREADS = 2
+
+
+@dataclass(slots=True)
+class _Open:
+    clinic: ClinicFile | None
+    audit: AuditFiles
+    in_use: int = field(default=0)
+
+    def close(self) -> None:
+        if self.clinic is not None:
+            self.clinic.close()
+        self.audit.close()
+
+
+class SqliteStore:
+    """All tenants' files below one folder. `vfs` names an apsw VFS, for tests of power loss."""
+
+    def __init__(self, folder: Path, clock: Clock, ids: Ids, *, most_open: int = 128, vfs: str | None = None) -> None:
+        check_library()
+        self._folder, self._clock, self._ids, self._vfs = folder, clock, ids, vfs
+        self._most_open = most_open
+        self._open: OrderedDict[str, _Open] = OrderedDict()
+        self._pool = ThreadPoolExecutor(READER_THREADS, thread_name_prefix="reader")
+        (folder / "tenants").mkdir(parents=True, exist_ok=True)
+        (folder / "server").mkdir(exist_ok=True)
+
+    async def run(self, tenant: str, work: Work[T], *, write: bool, quick: bool = False) -> T:
+        """Do `work` in one Unit. `quick` says that a read is a few look-ups, not worth another thread."""
+        with self._using(tenant) as files:
+            assert files.clinic is not None
+            if write:
+                return await files.clinic.write(work)
+            if quick:
+                return files.clinic.read_here(work)
+            loop = asyncio.get_running_loop()
+            return await loop.run_in_executor(self._pool, files.clinic.read_in_pool, work)
+
+    async def record(self, tenant: str, entries: Sequence[AuditEntry]) -> None:
+        """Record what happened without a change; durable at return."""
+        with self._using(tenant) as files:
+            await files.audit.record(entries)
+
+    async def audit_entries(self, tenant: str, query: AuditQuery) -> Sequence[Recorded]:
+        """Audit entries of changes, reads and refusals, in the query's order."""
+        with self._using(tenant) as files, unavailable_on_failure():
+            lists = files.audit.audit_entries(query)
+            if files.clinic is not None:
+                lists.append(files.clinic.audit_entries(query))
+            return merged(lists, query)
+
+    async def explain(self, tenant: str, query: Query) -> search.Route:
+        """How a search would run."""
+        connection = connect(self._path(tenant) / "clinic.db", CLINIC_MIGRATIONS)
+        try:
+            return search.choose(connection, Estimates(), query)
+        finally:
+            connection.close()
+
+    async def create_tenant(self, tenant: str) -> None:
+        """Make an empty tenant. Raises Conflict when there is one, BadRequest when it cannot be a name."""
+        if _NAME.fullmatch(tenant) is None:
+            raise BadRequest(
+                "A clinic's name is 1 to 63 lower-case letters, digits and hyphens, and begins and ends with a "
+                "letter or digit."
+            )
+        path = self._path(tenant)
+        if path.exists():
+            raise Conflict(f"There is a clinic named '{tenant}' already.")
+        # Made beside and moved into place, so that no other process sees it half made.
+        making = path.with_name(f".{tenant}.{os.getpid()}")
+        making.mkdir()
+        connect(making / "clinic.db", CLINIC_MIGRATIONS, vfs=self._vfs).close()
+        making.rename(path)
+        _sync_folder(path.parent)
+
+    async def tenants(self) -> Sequence[str]:
+        """The names of all tenants."""
+        return sorted(path.name for path in (self._folder / "tenants").iterdir() if not path.name.startswith("."))
+
+    def has(self, tenant: str) -> bool:
+        """Whether there is a tenant of this name."""
+        return tenant in self._open or (_NAME.fullmatch(tenant) is not None and self._path(tenant).is_dir())
+
+    async def close(self) -> None:
+        """Finish what is under way and close all files."""
+        self._pool.shutdown()
+        while self._open:
+            self._open.popitem()[1].close()
+
+    def _path(self, tenant: str) -> Path:
+        return self._folder / "tenants" / tenant
+
+    @contextmanager
+    def _using(self, tenant: str) -> Iterator[_Open]:
+        files = self._open.get(tenant)
+        if files is None:
+            files = self._open_files(tenant)
+        else:
+            self._open.move_to_end(tenant)
+        files.in_use += 1
+        try:
+            yield files
+        finally:
+            files.in_use -= 1
+
+    def _open_files(self, tenant: str) -> _Open:
+        with unavailable_on_failure():
+            if tenant == SERVER:
+                files = _Open(None, AuditFiles(self._folder / "server", self._vfs))
+            elif not self.has(tenant):
+                raise NotFound("There is no clinic of this name on this server.")
+            else:
+                path = self._path(tenant)
+                clinic = ClinicFile(path / "clinic.db", self._clock, self._ids, self._vfs)
+                files = _Open(clinic, AuditFiles(path, self._vfs))
+        self._open[tenant] = files
+        self._close_idle()
+        return files
+
+    def _close_idle(self) -> None:
+        """Close the files longest unused while more than `most_open` tenants are open."""
+        for tenant in [name for name, files in self._open.items() if files.in_use == 0]:
+            if len(self._open) <= self._most_open:
+                return
+            if tenant != next(reversed(self._open)):
+                self._open.pop(tenant).close()
+
+
+def _sync_folder(path: Path) -> None:
+    """Make the folder's entries durable."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

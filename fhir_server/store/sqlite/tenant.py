@@ -1,0 +1,201 @@
+"""One tenant's open files: the clinic's, with its writer and readers, and the audit files of reads and refusals."""
+
+import fcntl
+import heapq
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from queue import Empty, LifoQueue
+from time import monotonic
+from typing import IO, Any, TypeVar
+
+import apsw
+
+from fhir_server.fhir.clock import Clock, Ids
+from fhir_server.fhir.errors import Unavailable, Unprocessable
+from fhir_server.store.protocol import AuditEntry, AuditQuery, Recorded, Work
+from fhir_server.store.sqlite.chain import Chain, entries
+from fhir_server.store.sqlite.commit import GroupCommit, Job
+from fhir_server.store.sqlite.estimate import Estimates
+from fhir_server.store.sqlite.schema import AUDIT_MIGRATIONS, CLINIC_MIGRATIONS, connect
+from fhir_server.store.sqlite.unit import SqliteUnit, drive
+
+T = TypeVar("T")
+
+LONGEST_READ_SECONDS = 10.0
+
+
+@contextmanager
+def unavailable_on_failure() -> Iterator[None]:
+    """Failures of the disk or of the lock, told as 503."""
+    try:
+        yield
+    except apsw.InterruptError as error:
+        raise Unprocessable(
+            f"The search took longer than {LONGEST_READ_SECONDS:.0f} seconds; narrow it.", code="too-costly"
+        ) from error
+    except (apsw.FullError, apsw.IOError, apsw.BusyError, apsw.CantOpenError, apsw.ReadOnlyError) as error:
+        raise Unavailable("The store cannot take this now; nothing was changed. Try again later.") from error
+
+
+class ClinicFile:
+    """The file of a clinic's resources and of the audit entries of their changes."""
+
+    def __init__(self, path: Path, clock: Clock, ids: Ids, vfs: str | None = None) -> None:
+        self._path, self._clock, self._ids, self._vfs = path, clock, ids, vfs
+        self._reader = self._open_reader()
+        self._readers: LifoQueue[apsw.Connection] = LifoQueue()
+        self._writer_connection = connect(path, CLINIC_MIGRATIONS, vfs=vfs)
+        self._chain = Chain("c")
+        self._estimates = Estimates()
+        self._unit = SqliteUnit(self._writer_connection, clock, ids, self._estimates, self._chain)
+        self._writer: GroupCommit[Work[Any]] = GroupCommit(f"writer {path.parent.name}", self._commit)
+
+    async def write(self, work: Work[T]) -> T:
+        """Do `work` in the writer's thread; its result once durable."""
+        result: T = await self._writer.submit(work)
+        return result
+
+    def read_here(self, work: Work[T]) -> T:
+        """Do quick `work` in this thread, which must be the event loop's."""
+        return self._read(self._reader, work)
+
+    def read_in_pool(self, work: Work[T]) -> T:
+        """Do `work` in this thread, of the pool of readers."""
+        try:
+            connection = self._readers.get_nowait()
+        except Empty:
+            connection = self._open_reader()
+        try:
+            return self._read(connection, work)
+        finally:
+            self._readers.put(connection)
+
+    def audit_entries(self, query: AuditQuery) -> list[Recorded]:
+        """Entries of changes, newest first."""
+        return entries(self._reader, "c", query)
+
+    def close(self) -> None:
+        """Commit what waits and close the connections."""
+        self._writer.close()
+        self._writer_connection.close()
+        self._reader.close()
+        while not self._readers.empty():
+            self._readers.get_nowait().close()
+
+    def _open_reader(self) -> apsw.Connection:
+        connection = connect(self._path, CLINIC_MIGRATIONS, vfs=self._vfs)
+        connection.execute("PRAGMA query_only=ON")
+        connection.execute("PRAGMA wal_autocheckpoint=0")  # the writer is the one checkpointer
+        return connection
+
+    def _read(self, connection: apsw.Connection, work: Work[T]) -> T:
+        deadline = monotonic() + LONGEST_READ_SECONDS
+        connection.set_progress_handler(lambda: monotonic() > deadline, 200_000)
+        with unavailable_on_failure():
+            connection.execute("BEGIN")  # one snapshot for all that the work reads
+            try:
+                return drive(work, SqliteUnit(connection, self._clock, self._ids, self._estimates))
+            finally:
+                connection.execute("COMMIT")
+
+    def _commit(self, batch: Sequence[Job[Work[Any]]]) -> None:
+        """Do each job in its savepoint, and commit them together."""
+        try:
+            with unavailable_on_failure():
+                self._writer_connection.execute("BEGIN IMMEDIATE")
+                self._chain.begin(self._writer_connection)
+                for job in batch:
+                    self._do(job)
+                self._writer_connection.execute("COMMIT")
+        except BaseException as error:  # noqa: BLE001 - whatever it is, every job of the batch is told
+            if self._writer_connection.in_transaction:
+                self._writer_connection.execute("ROLLBACK")
+            for job in batch:
+                job.result, job.error = None, error
+
+    def _do(self, job: Job[Work[Any]]) -> None:
+        execute, mark = self._writer_connection.execute, self._chain.mark()
+        execute("SAVEPOINT job")
+        try:
+            job.result = drive(job.input, self._unit)
+        except (apsw.FullError, apsw.IOError):
+            raise  # the whole transaction is lost
+        except BaseException as error:  # noqa: BLE001 - it is the job's own, and goes to whoever asked for it
+            job.error = error
+            execute("ROLLBACK TO job")
+            self._chain.restore(mark)
+        execute("RELEASE job")
+
+
+class AuditFiles:
+    """The append-only audit files of one tenant: one that this process writes, and those of the others."""
+
+    def __init__(self, folder: Path, vfs: str | None = None) -> None:
+        self._folder, self._vfs = folder, vfs
+        self._others: dict[str, apsw.Connection] = {}
+        self._number, self._lock = _claim(folder)
+        self._connection = connect(folder / f"audit-{self._number}.db", AUDIT_MIGRATIONS, vfs=vfs)
+        self._chain = Chain(f"r{self._number}")
+        self._chain.begin(self._connection)
+        self._writer: GroupCommit[Sequence[AuditEntry]] = GroupCommit(f"audit {folder.name}", self._commit)
+
+    async def record(self, found: Sequence[AuditEntry]) -> None:
+        """Append entries; durable at return."""
+        await self._writer.submit(found)
+
+    def audit_entries(self, query: AuditQuery) -> list[list[Recorded]]:
+        """Entries of reads and refusals by every process, newest first, a list for each file."""
+        found = []
+        for path in sorted(self._folder.glob("audit-*.db")):
+            if path.name not in self._others:
+                self._others[path.name] = connect(path, AUDIT_MIGRATIONS, vfs=self._vfs)
+            chain = "r" + path.stem.removeprefix("audit-")
+            found.append(entries(self._others[path.name], chain, query))
+        return found
+
+    def close(self) -> None:
+        """Commit what waits, close the files and give the claim back."""
+        self._writer.close()
+        self._connection.close()
+        for connection in self._others.values():
+            connection.close()
+        self._lock.close()
+
+    def _commit(self, batch: Sequence[Job[Sequence[AuditEntry]]]) -> None:
+        mark = self._chain.mark()
+        try:
+            with unavailable_on_failure():
+                self._connection.execute("BEGIN IMMEDIATE")
+                self._chain.extend(self._connection, (entry for job in batch for entry in job.input))
+                self._connection.execute("COMMIT")
+        except BaseException as error:  # noqa: BLE001 - whatever it is, every job of the batch is told
+            if self._connection.in_transaction:
+                self._connection.execute("ROLLBACK")
+            self._chain.restore(mark)
+            for job in batch:
+                job.error = error
+
+
+def _claim(folder: Path) -> tuple[int, IO[bytes]]:
+    """The lowest number whose audit file no other process writes, with the lock that holds it."""
+    number = 1
+    while True:
+        lock = (folder / f"audit-{number}.lock").open("wb")
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            lock.close()
+            number += 1
+        else:
+            return number, lock
+
+
+def merged(lists: Sequence[Sequence[Recorded]], query: AuditQuery) -> list[Recorded]:
+    """The first entries of several lists that are in the query's order each."""
+    return list(heapq.merge(*lists, key=_order, reverse=not query.ascending))[: query.count]
+
+
+def _order(entry: Recorded) -> tuple[int, str, int]:
+    chain, _, number = entry.id.rpartition("-")
+    return entry.recorded, chain, int(number)

@@ -1,0 +1,184 @@
+"""A Unit on an SQLite connection whose transaction is already open.
+
+Its methods are coroutines, as the protocol asks, but none ever suspends: the writer drives a piece of work to its
+end in one go while it holds the lock, and no other work comes between.
+"""
+
+from collections.abc import Coroutine, Sequence
+from typing import TypeVar
+
+import apsw
+
+from fhir_server.fhir.clock import Clock, Ids, Micros
+from fhir_server.search.plan import Position, Query
+from fhir_server.store.protocol import AuditEntry, HistoryQuery, Page, Put, Stored, VersionConflict, Work
+from fhir_server.store.sqlite import search
+from fhir_server.store.sqlite.chain import Chain
+from fhir_server.store.sqlite.compile import Sql, join
+from fhir_server.store.sqlite.entries import INSERT, rows
+from fhir_server.store.sqlite.estimate import Estimates
+
+T = TypeVar("T")
+
+_CURRENT = "SELECT version, updated, body, key, patients FROM resource WHERE type = ? AND id = ?"
+
+
+class SqliteUnit:
+    """Atomic work on one tenant's file."""
+
+    def __init__(
+        self, connection: apsw.Connection, clock: Clock, ids: Ids, estimates: Estimates, chain: Chain | None = None
+    ) -> None:
+        self._connection = connection
+        self._clock = clock
+        self._ids = ids
+        self._estimates = estimates
+        self._chain = chain
+
+    async def read(self, type_: str, id_: str) -> Stored | None:
+        """The current version, a deletion included; None when there never was one."""
+        row = self._connection.execute(_CURRENT, (type_, id_)).fetchone()
+        return _stored(type_, id_, *row) if row is not None else None
+
+    async def vread(self, type_: str, id_: str, version: int) -> Stored | None:
+        """One version, a deletion included."""
+        row = self._connection.execute(
+            "SELECT version, updated, body, key, patients, method FROM history WHERE type = ? AND id = ? AND version = ?",
+            (type_, id_, version),
+        ).fetchone()
+        return _stored(type_, id_, *row) if row is not None else None
+
+    async def search(self, query: Query) -> Page:
+        """One page of the current resources for which the plan holds."""
+        return search.run(self._connection, self._estimates, query)
+
+    async def history(self, query: HistoryQuery) -> Page:
+        """One page of versions, newest first."""
+        where = _history_conditions(query)
+        sql = Sql("SELECT type, id, version, updated, body, key, patients, method FROM history WHERE ") + where
+        if query.count == 0:
+            return Page((), None, self._count(where))
+        sql += Sql(" ORDER BY updated DESC, key DESC, version DESC LIMIT ?", (query.count + 1,))
+        found = [_stored(*row) for row in self._connection.execute(sql.text, sql.args)]
+        page, rest = found[: query.count], found[query.count :]
+        following: Position | None = (page[-1].updated, page[-1].key, page[-1].version) if rest else None
+        return Page(page, following, self._count(_history_conditions(query, paging=False)))
+
+    def _count(self, where: Sql) -> int:
+        row = self._connection.execute(f"SELECT count(*) FROM history WHERE {where.text}", where.args).fetchone()
+        return int(row[0]) if row is not None else 0
+
+    async def put(self, put: Put) -> Stored:
+        """Store a version with its index entries and a change for the outbox. Raises VersionConflict."""
+        execute = self._connection.execute
+        row = execute(_CURRENT, (put.type, put.id)).fetchone()
+        current = row[0] if row is not None else 0
+        if current != put.expected:
+            raise VersionConflict(current)
+        patients = " ".join(put.patients)
+        version, key = current + 1, row[3] if row is not None else self._ids.creation_key()
+        if row is None:
+            execute(
+                "INSERT INTO resource (key, type, id, version, updated, patients, body) VALUES (?, ?, ?, ?, ?, ?, ?)",
+                (key, put.type, put.id, version, put.updated, patients, put.body),
+            )
+        else:
+            execute(
+                "UPDATE resource SET version = ?, updated = ?, patients = ?, body = ? WHERE key = ?",
+                (version, put.updated, patients, put.body, key),
+            )
+            for shape in INSERT:
+                execute(f"DELETE FROM {shape} WHERE key = ?", (key,))
+        for shape, values in rows(put.type, key, put.entries):
+            self._connection.executemany(INSERT[shape], values)
+        execute(
+            "INSERT INTO history (type, id, version, key, updated, method, patients, body) "
+            "VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+            (put.type, put.id, version, key, put.updated, put.method, patients, put.body),
+        )
+        execute(
+            "INSERT INTO change (type, id, version, updated) VALUES (?, ?, ?, ?)",
+            (put.type, put.id, version, put.updated),
+        )
+        return Stored(put.type, put.id, version, put.updated, put.body, key, put.patients, put.method)
+
+    async def audit(self, entry: AuditEntry) -> None:
+        """Record what this Unit does."""
+        if self._chain is None:
+            raise RuntimeError("a Unit for reading records nothing; use Store.record")
+        self._chain.append(self._connection, entry)
+
+    async def keep(self, kind: str, name: str, value: bytes, expires: Micros | None = None) -> None:
+        """Keep a value by name, replacing what was there."""
+        self._connection.execute(
+            "INSERT INTO kept (kind, name, value, expires) VALUES (?, ?, ?, ?) "
+            "ON CONFLICT (kind, name) DO UPDATE SET value = excluded.value, expires = excluded.expires",
+            (kind, name, value, expires),
+        )
+
+    async def peek(self, kind: str, name: str) -> bytes | None:
+        """A kept value that has not expired."""
+        row = self._connection.execute(
+            "SELECT value FROM kept WHERE kind = ? AND name = ? AND (expires IS NULL OR expires > ?)",
+            (kind, name, self._clock()),
+        ).fetchone()
+        return row[0] if row is not None else None
+
+    async def take(self, kind: str, name: str) -> bytes | None:
+        """Remove a kept value and return it; None when it is gone or has expired."""
+        value = await self.peek(kind, name)
+        self._connection.execute("DELETE FROM kept WHERE kind = ? AND name = ?", (kind, name))
+        return value
+
+    async def kept(self, kind: str) -> Sequence[tuple[str, bytes]]:
+        """All values of a kind that have not expired, by name."""
+        return list(
+            self._connection.execute(
+                "SELECT name, value FROM kept WHERE kind = ? AND (expires IS NULL OR expires > ?) ORDER BY name",
+                (kind, self._clock()),
+            )
+        )
+
+
+def _stored(
+    type_: str, id_: str, version: int, updated: Micros, body: bytes | None, key: int, patients: str, method: str = ""
+) -> Stored:
+    return Stored(type_, id_, version, updated, body, key, tuple(patients.split()), method)
+
+
+def _history_conditions(query: HistoryQuery, *, paging: bool = True) -> Sql:
+    parts = [Sql("1")]
+    if query.types:
+        parts.append(Sql(f"type IN ({', '.join('?' * len(query.types))})", query.types))
+    if query.id is not None:
+        parts.append(Sql("id = ?", (query.id,)))
+    if query.since is not None:
+        parts.append(Sql("updated >= ?", (query.since,)))
+    if query.at is not None:
+        parts.append(_current_during(*query.at))
+    if paging and query.after is not None:
+        parts.append(Sql("(updated, key, version) < (?, ?, ?)", query.after))
+    return join(parts, " AND ")
+
+
+def _current_during(lo: Micros, hi: Micros) -> Sql:
+    """Versions that were current at some time in [lo, hi)."""
+    successor = (
+        "EXISTS (SELECT 1 FROM history n WHERE n.type = history.type AND n.id = history.id "
+        "AND n.version = history.version + 1 AND n.updated <= ?)"
+    )
+    return Sql(f"updated < ? AND NOT {successor}", (hi, lo))
+
+
+def drive(work: Work[T], unit: SqliteUnit) -> T:
+    """The result of `work`, run to its end here and now."""
+    coroutine = work(unit)
+    if not isinstance(coroutine, Coroutine):
+        raise TypeError("work on a Unit is a coroutine function")
+    try:
+        coroutine.send(None)
+    except StopIteration as stop:
+        result: T = stop.value
+        return result
+    coroutine.close()
+    raise RuntimeError("work on a Unit awaited something other than the Unit")

@@ -1,0 +1,1 @@
+"""Demo clinics and the import of Bundles and NDJSON."""

@@ -1,0 +1,1 @@
+"""Subscriptions: topics, criteria, the outbox worker and its channels."""
