@@ -100,7 +100,7 @@ class All:
 
 
 @dataclass(frozen=True, slots=True)
-class Any_:
+class Any_:  # noqa: N801 - `Any` is typing's
     """At least one node holds; with no nodes it never holds."""
 
     nodes: tuple["Node", ...] = ()
@@ -154,7 +154,11 @@ NOTHING = Any_()
 
 @dataclass(frozen=True, slots=True)
 class Sort:
-    """One sort key: the least entry of `param` when ascending, the greatest when descending; missing ones last."""
+    """One sort key: the least entry of `param` when ascending, the greatest when descending; missing ones last.
+
+    Compared is the first value of an entry (a token's code, the folded string, an interval's lo either way, the uri),
+    of a reference its id, of a quantity the lo of its entry for any unit.
+    """
 
     param: str
     shape: Shape

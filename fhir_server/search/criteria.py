@@ -1,0 +1,208 @@
+"""One criterion of a query, `name=value`, to a plan node: modifiers, alternatives, chains and `_has`.
+
+Source: FHIR R4 search.html#modifiers, #chaining, #has.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from fhir_server.fhir.errors import BadRequest
+from fhir_server.search import sought
+from fhir_server.search.escapes import split
+from fhir_server.search.parameters import Parameter, Registry
+from fhir_server.search.plan import Chain, Has, Node, Not, Test, any_of
+from fhir_server.search.sought import Read, Reading
+
+# What each type of parameter takes: without a modifier (''), and with. `:missing`, `:not` and `:[type]` are apart.
+_READERS: dict[str, dict[str, Read]] = {
+    "token": {"": sought.token, "of-type": sought.of_type, "text": sought.token_text},
+    "string": {"": sought.starts, "exact": sought.exact, "contains": sought.contains},
+    "date": {"": sought.date},
+    "number": {"": sought.number},
+    "quantity": {"": sought.quantity},
+    "reference": {"": sought.reference, "identifier": sought.identifier},
+    "uri": {"": sought.uri, "below": sought.uri_below, "above": sought.uri_above},
+}
+
+# Parameters of FHIR that have no SearchParameter with an expression.
+_UNSERVED = frozenset({"_text", "_content", "_filter", "_query", "_list", "_type", "_contained", "_containedType"})
+
+
+class UnknownParameter(BadRequest):
+    """A parameter that the type does not have, or that cannot be searched here: lenient handling may drop it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """The most that one query may ask.
+
+    Matches a page, links of a chain, types that one link may lead to, alternatives of a criterion, criteria.
+    """
+
+    count: int = 1000
+    depth: int = 5
+    fan_out: int = 16
+    alternatives: int = 500
+    criteria: int = 100
+
+
+@dataclass(frozen=True, slots=True)
+class Criteria:
+    """Reads criteria by a registry. `texts`: the extractor enters the texts of codes, so `:text` can be answered."""
+
+    registry: Registry
+    reading: Reading
+    limits: Limits = field(default_factory=Limits)
+    texts: bool = False
+
+    def node(self, type_: str, name: str, value: str) -> Node | None:
+        """The node of one criterion; None when the value is empty. Raises BadRequest."""
+        return self._node(type_, name, name, value, self.limits.depth)
+
+    def _node(self, type_: str, name: str, whole: str, value: str, depth: int) -> Node | None:
+        if name.startswith("_has:"):
+            return self._has(type_, name, whole, value, _deeper(whole, depth))
+        link, dot, rest = name.partition(".")
+        if dot:
+            return self._chain(type_, link, rest, whole, value, _deeper(whole, depth))
+        code, _, modifier = name.partition(":")
+        parameter = self._parameter(type_, code, whole)
+        if modifier == "missing":
+            return _missing(parameter, whole, value)
+        read = self._reader(parameter, modifier, whole)
+        alternatives = [part for part in split(value, ",") if part]
+        if len(alternatives) > self.limits.alternatives:
+            raise BadRequest(
+                f"'{whole}' has more than {self.limits.alternatives} alternatives.", expression=whole, code="too-costly"
+            )
+        if not alternatives:
+            return None
+        node = any_of(*(read(parameter, whole, part, self.reading) for part in alternatives))
+        return Not(node) if modifier == "not" else node
+
+    def _has(self, aim: str, name: str, whole: str, value: str, depth: int) -> Node | None:
+        parts = name.split(":", 3)
+        if len(parts) < 4 or not all(parts):
+            raise BadRequest(f"'{whole}' is written _has:Type:reference:parameter.", expression=whole)
+        _, type_, code, rest = parts
+        self._known_type(type_, whole)
+        if not points_at(self._reference(type_, code, whole), aim):
+            raise BadRequest(f"'{code}' of {type_} does not refer to {aim}, as '{whole}' has it.", expression=whole)
+        node = self._node(type_, rest, whole, value, depth)
+        return None if node is None else Has(type_, code, node)
+
+    def _chain(self, type_: str, link: str, rest: str, whole: str, value: str, depth: int) -> Node | None:
+        code, _, only = link.partition(":")
+        parameter = self._reference(type_, code, whole)
+        if only:
+            self._known_type(only, whole)
+            if not points_at(parameter, only):
+                raise BadRequest(f"'{code}' does not refer to {only}, as '{whole}' has it.", expression=whole)
+            targets: tuple[str, ...] = (only,)
+        else:
+            targets = self._targets(parameter, rest, whole)
+        nodes = [(target, self._node(target, rest, whole, value, depth)) for target in targets]
+        found = [Chain(code, target, node) for target, node in nodes if node is not None]
+        return any_of(*found) if found else None
+
+    def _targets(self, parameter: Parameter, rest: str, whole: str) -> tuple[str, ...]:
+        """The types that an untyped chain may go on to: those that know its next parameter."""
+        following = rest.partition(".")[0].partition(":")[0]
+        types = [target for target in parameter.targets if target in self.registry.definitions.resource_types]
+        if not types:
+            raise BadRequest(
+                f"'{parameter.code}' refers to any type; name one, as in {parameter.code}:Patient.{rest}.",
+                expression=whole,
+            )
+        known = tuple(
+            target for target in types if following == "_has" or following in self.registry.parameters(target)
+        )
+        if not known:
+            raise UnknownParameter(
+                f"'{whole}': {' and '.join(types)} have no search parameter '{following}'.", expression=whole
+            )
+        if len(known) > self.limits.fan_out:
+            raise BadRequest(
+                f"'{whole}' leads to {len(known)} types; name one, as in {parameter.code}:{known[0]}.{rest}.",
+                expression=whole,
+                code="too-costly",
+            )
+        return known
+
+    def _parameter(self, type_: str, code: str, whole: str) -> Parameter:
+        known = self.registry.parameters(type_)
+        parameter = known.get(code)
+        if parameter is None and code not in _UNSERVED:
+            some = sorted(each.code for each in known.values() if each.is_searchable)
+            raise UnknownParameter(
+                f"{type_} has no search parameter '{code}'. It has {_few(some, code)}.", expression=whole
+            )
+        if parameter is None or not parameter.is_searchable:
+            raise UnknownParameter(
+                f"'{code}' cannot be searched on this server.", expression=whole, code="not-supported"
+            )
+        return parameter
+
+    def _reference(self, type_: str, code: str, whole: str) -> Parameter:
+        parameter = self._parameter(type_, code, whole)
+        if "reference" not in parameter.shapes:
+            raise BadRequest(f"'{code}' of {type_} is no reference that can be followed.", expression=whole)
+        return parameter
+
+    def _known_type(self, type_: str, whole: str) -> None:
+        if type_ not in self.registry.definitions.resource_types:
+            raise BadRequest(f"'{type_}' in '{whole}' is no resource type of FHIR R4.", expression=whole)
+
+    def _reader(self, parameter: Parameter, modifier: str, whole: str) -> Read:
+        readers = _READERS[parameter.type]
+        if modifier in readers and (modifier != "text" or self.texts):
+            return readers[modifier]
+        if parameter.type == "token" and modifier == "not":
+            return readers[""]
+        if parameter.type == "reference" and modifier in self.registry.definitions.resource_types:
+            if points_at(parameter, modifier) and "reference" in parameter.shapes:
+                return sought.reference_of(modifier)
+            raise BadRequest(f"'{parameter.code}' does not refer to {modifier}.", expression=whole)
+        raise BadRequest(
+            f"'{parameter.code}' does not take the modifier '{modifier}'. It takes {self._modifiers(parameter)}.",
+            expression=whole,
+        )
+
+    def _modifiers(self, parameter: Parameter) -> str:
+        names = ["missing", *filter(None, _READERS[parameter.type])]
+        if not self.texts and "text" in names:
+            names.remove("text")
+        if parameter.type == "token":
+            names.append("not")
+        if parameter.type == "reference":
+            names += parameter.targets[:5]
+        return ", ".join(f":{name}" for name in names)
+
+
+def points_at(parameter: Parameter, type_: str) -> bool:
+    """Whether a reference parameter may point at a type."""
+    return not parameter.targets or type_ in parameter.targets or "Resource" in parameter.targets
+
+
+def _missing(parameter: Parameter, whole: str, value: str) -> Node | None:
+    if not value:
+        return None
+    if value not in ("true", "false"):
+        raise BadRequest(f"'{whole}' takes true or false.", expression=whole)
+    there = any_of(*(Test(parameter.code, shape, None, parameter.single) for shape in parameter.shapes))
+    return Not(there) if value == "true" else there
+
+
+def _deeper(whole: str, depth: int) -> int:
+    if depth == 0:
+        raise BadRequest(
+            f"'{whole}' follows more references than this server allows.", expression=whole, code="too-costly"
+        )
+    return depth - 1
+
+
+def _few(codes: list[str], wanted: str) -> str:
+    """Some of the codes, those that begin like the wanted one first."""
+    alike: Callable[[str], bool] = lambda code: code[:1] != wanted[:1]  # noqa: E731 - a sort key
+    chosen = sorted(codes, key=alike)[:12]
+    return ", ".join(chosen) + (", …" if len(codes) > len(chosen) else "")

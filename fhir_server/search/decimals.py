@@ -1,0 +1,71 @@
+"""Numbers as text keys that sort like the numbers, so that no store's idea of a number enters an answer.
+
+A key is `0` and the complemented body (negative), `1` (zero) or `2` and the body (positive). The body is the
+exponent's length (one character around `M`), the exponent and the digits without trailing zeros. Every character of a
+key sorts above `!`, so a stored exact value x is the half-open interval [key(x), key(x) + "!").
+
+Source: FHIR R4 search.html#number, search.html#quantity.
+"""
+
+import re
+from decimal import Context, Decimal, InvalidOperation
+
+# Below and above every key.
+LEAST = ""
+GREATEST = "~"
+
+_NUMBER = re.compile(r"[+-]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][+-]?[0-9]{1,6})?")
+_MIDDLE = ord("M")
+_FLIP_DIGITS = str.maketrans("0123456789", "9876543210")
+_EXACT = Context(prec=4000, Emax=10_000_000, Emin=-10_000_000)
+
+
+def key(value: Decimal | int) -> str:
+    """The order-preserving key of a finite number; equal numbers (1.5 and 1.50) have one key."""
+    sign, digits, exponent = Decimal(value).as_tuple()
+    text = "".join(map(str, digits))
+    written = text.lstrip("0")
+    if not written:
+        return "1"
+    body = _exponent_key(int(exponent) + len(written) - 1) + written.rstrip("0")
+    return "2" + body if not sign else "0" + _complement(body)
+
+
+def exact(value: Decimal | int) -> tuple[str, str]:
+    """The interval of an exact value."""
+    lo = key(value)
+    return lo, lo + "!"
+
+
+def parse(text: str) -> Decimal:
+    """The number that a client wrote. Raises ValueError."""
+    if len(text) > 100 or not _NUMBER.fullmatch(text):
+        raise ValueError(text)
+    try:
+        return Decimal(text)
+    except InvalidOperation as error:
+        raise ValueError(text) from error
+
+
+def implied(value: Decimal) -> tuple[str, str]:
+    """The interval that a number means by its precision: 100 is [99.5, 100.5), 1e2 is [50, 150)."""
+    half = Decimal((0, (5,), int(value.as_tuple().exponent) - 1))
+    return key(_EXACT.subtract(value, half)), key(_EXACT.add(value, half))
+
+
+def approximately(value: Decimal) -> tuple[str, str]:
+    """The interval from 10 % below to 10 % above a number, both included."""
+    tenth = _EXACT.divide(abs(value), Decimal(10))
+    return key(_EXACT.subtract(value, tenth)), key(_EXACT.add(value, tenth)) + "!"
+
+
+def _exponent_key(exponent: int) -> str:
+    digits = str(abs(exponent))
+    if exponent >= 0:
+        return chr(_MIDDLE + len(digits)) + digits
+    return chr(_MIDDLE - len(digits)) + digits.translate(_FLIP_DIGITS)
+
+
+def _complement(body: str) -> str:
+    # "~" ends it, so that of two negatives the one with more digits sorts first.
+    return chr(2 * _MIDDLE - ord(body[0])) + body[1:].translate(_FLIP_DIGITS) + "~"

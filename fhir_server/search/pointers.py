@@ -1,0 +1,57 @@
+"""References, canonicals and URIs as index entries (FHIR R4 search.html#reference, #uri)."""
+
+from typing import Any
+
+from fhir_server.fhir.reference import LocalReference, local_reference
+from fhir_server.search.collected import Collected
+
+
+def target(text: str, base_url: str = "") -> tuple[str, str] | None:
+    """(type, id) of a literal reference: ('', URL) when it is not local, None when it points at nothing outside."""
+    if text.startswith("#"):
+        return None
+    local = local_reference(text, base_url)
+    if local:
+        return local.type, local.id
+    return ("", text.partition("/_history/")[0]) if ":" in text else None
+
+
+def reference(value: dict[str, Any], param: str, only: str | None, out: Collected) -> None:
+    """A reference by its target, and by its identifier; skipped when it must point at another type."""
+    text = value.get("reference")
+    found = target(text, out.base_url) if text else None
+    if only is not None and only != (_type_of(text) if text else None) and value.get("type") != only:
+        return
+    if found:
+        out.reference[(param, *found)] = None
+    if "identifier" in value:
+        identifier = value["identifier"]
+        out.token[(param, identifier.get("value", ""), identifier.get("system", ""))] = None
+
+
+def _type_of(text: str) -> str | None:
+    """The type that a literal reference's text names, of this server or of another."""
+    parts = text.partition("/_history/")[0].rsplit("/", 2)
+    return parts[-2] if len(parts) > 1 else None
+
+
+def inlined(value: dict[str, Any], param: str, _: Any, out: Collected) -> None:
+    """A resource inside another, as if it were referred to."""
+    if "id" in value and isinstance(value.get("resourceType"), str):
+        local = LocalReference(value["resourceType"], value["id"])
+        out.reference[(param, local.type, local.id)] = None
+
+
+def uri(value: str, param: str, _: Any, out: Collected) -> None:
+    """A URI as it is."""
+    out.uri[(param, value)] = None
+
+
+def canonical(value: str, param: str, only: str | None, out: Collected) -> None:
+    """A canonical URL with and without its version."""
+    url, bar, _ = value.partition("|")
+    if value.startswith("#") or (only is not None and _type_of(url) != only):
+        return
+    out.uri[(param, value)] = None
+    if bar:
+        out.uri[(param, url)] = None
