@@ -1,0 +1,1 @@
+"""The authorization server and the access policy of the surfaces."""
