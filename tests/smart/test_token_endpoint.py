@@ -2,19 +2,21 @@
 
 import asyncio
 import base64
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from dataclasses import replace
 from typing import Any
 
 import httpx
 import pytest
+from fastapi import FastAPI
 from joserfc import jwt
 from joserfc.jwk import OctKey
 
 from fhir_server.fhir.errors import Unavailable
 from fhir_server.store.protocol import Unit
 from smart_auth import clients
-from smart_auth.services import TokenEvent
+from smart_auth.services import Services, TokenEvent
 from smart_auth.token import routes
 
 SECRET = "a-secret-of-the-website"
@@ -32,6 +34,14 @@ def check_refused(answer: httpx.Response, status: int, error: str, words: str = 
     assert SECRET not in answer.text
     assert "Traceback" not in answer.text
     assert ("WWW-Authenticate" in answer.headers) == (status == 401)
+
+
+@asynccontextmanager
+async def serving(services: Services) -> AsyncIterator[httpx.AsyncClient]:
+    app = FastAPI()
+    app.include_router(routes(services), prefix="/{tenant}/auth")
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(app=app), base_url="https://x") as http:
+        yield http
 
 
 @pytest.mark.requirement("R-8.4")
@@ -210,6 +220,13 @@ async def test_a_used_assertion_stays_used_when_the_scope_is_refused(clinic: Any
 
 
 async def test_keys_by_url_are_fetched_where_the_app_lets_them(clinic: Any) -> None:
+    """SMART: a registered JWKS URL; `jku` may name it and nothing else."""
+    asked = []
+
+    async def fetch(url: str) -> dict[str, Any]:
+        asked.append(url)
+        return {"keys": [{**clinic.keys["rsa"].as_dict(private=False), "kid": "rsa"}]}
+
     async def register(unit: Unit) -> None:
         client = await clients.load(unit, "backend")
         assert client is not None
@@ -217,6 +234,16 @@ async def test_keys_by_url_are_fetched_where_the_app_lets_them(clinic: Any) -> N
 
     await clinic.write(register)
     check_refused(await clinic.backend_token(clinic.assertion()), 401, "invalid_client", "failed")
+    form = {
+        **GRANT,
+        "scope": "system/Patient.rs",
+        "client_assertion_type": "urn:ietf:params:oauth:client-assertion-type:jwt-bearer",
+    }
+    async with serving(replace(clinic.services, fetch_jwks=fetch)) as http:
+        for header, status in (({}, 200), ({"jku": "https://app.example/jwks"}, 200), ({"jku": "https://evil"}, 401)):
+            form["client_assertion"] = clinic.assertion(header=header)
+            assert (await http.post("/demo/auth/token", data=form)).status_code == status
+    assert set(asked) == {"https://app.example/jwks"}
 
 
 @pytest.mark.parametrize(
@@ -310,11 +337,7 @@ async def test_no_token_leaves_unrecorded(clinic: Any) -> None:
     async def fails(_: TokenEvent) -> None:
         raise Unavailable("The disk is full.", retry_after_seconds=7)
 
-    from fastapi import FastAPI
-
-    app = FastAPI()
-    app.include_router(routes(replace(clinic.services, record=fails)), prefix="/{tenant}/auth")
-    async with httpx.AsyncClient(transport=httpx.ASGITransport(app=app), base_url="https://x") as http:
+    async with serving(replace(clinic.services, record=fails)) as http:
         for auth in (("website-builder", SECRET), ("website-builder", "wrong")):
             answer = await http.post("/demo/auth/token", data=GRANT, auth=auth)
             assert answer.status_code == 503
