@@ -1,0 +1,429 @@
+"""Resources and tables of (type, query, expected ids), for every interpreter of plans and for HTTP.
+
+The clinic's zone is ZONE and its base URL BASE_URL. `CASES` expects a set of ids, `ORDERED` a list in order (resources
+are created in the order of RESOURCES). Each table begins with a positive control.
+Source: FHIR R4 search.html.
+"""
+
+from typing import Any, NamedTuple
+
+ZONE = "Europe/Berlin"
+BASE_URL = "https://clinic.example/fhir"
+NOW = 1_767_225_600_000_000  # 2026-01-01T00:00:00Z
+
+UCUM = "http://unitsofmeasure.org"
+
+
+class Case(NamedTuple):
+    type: str
+    query: str
+    ids: str  # blank-separated
+
+    @property
+    def expected(self) -> list[str]:
+        return self.ids.split()
+
+
+def _patient(id_: str, **more: Any) -> dict[str, Any]:
+    return {"resourceType": "Patient", "id": id_, **more}
+
+
+def _slot(id_: str, start: str, end: str, **more: Any) -> dict[str, Any]:
+    schedule = {"reference": "Schedule/sch-1"}
+    return {
+        "resourceType": "Slot",
+        "id": id_,
+        "schedule": schedule,
+        "status": "free",
+        "start": start,
+        "end": end,
+        **more,
+    }
+
+
+def _observation(id_: str, **more: Any) -> dict[str, Any]:
+    code = {"coding": [{"system": "http://loinc.org", "code": "1234-5"}]}
+    return {"resourceType": "Observation", "id": id_, "status": "final", "code": code, **more}
+
+
+def _weight(id_: str, value: Any, **more: Any) -> dict[str, Any]:
+    return _observation(id_, valueQuantity={"value": value, "unit": "kilogram", "system": UCUM, "code": "kg", **more})
+
+
+RESOURCES: tuple[dict[str, Any], ...] = (
+    {
+        "resourceType": "Practitioner",
+        "id": "dr-1",
+        "name": [{"family": "Lang", "given": ["Ada"]}],
+        "identifier": [{"system": "urn:npi", "value": "1"}],
+    },
+    {"resourceType": "Practitioner", "id": "dr-2", "name": [{"family": "Kurz"}]},
+    _patient(
+        "pat-1",
+        meta={
+            "tag": [{"system": "urn:tags", "code": "vip"}],
+            "security": [{"system": "urn:sec", "code": "R"}],
+            "profile": ["http://example.org/profile/a|1.0"],
+        },
+        identifier=[
+            {
+                "type": {"coding": [{"system": "urn:types", "code": "MR"}]},
+                "system": "urn:mrn",
+                "value": "4711",
+            }
+        ],
+        active=True,
+        name=[{"family": "Müller", "given": ["José", "Karl"]}],
+        gender="male",
+        birthDate="1980-05-17",
+        telecom=[{"system": "phone", "value": "+49 30 1"}, {"system": "email", "value": "jm@example.org"}],
+        address=[{"line": ["Hauptstraße 1"], "city": "Köln", "postalCode": "50667"}],
+        generalPractitioner=[{"reference": "Practitioner/dr-1"}],
+    ),
+    _patient(
+        "pat-2",
+        identifier=[{"system": "urn:mrn", "value": "4712"}, {"value": "4711"}],
+        name=[{"text": "Anna O'Neil, MD"}],
+        gender="female",
+        birthDate="1980-05",
+        deceasedBoolean=False,
+        generalPractitioner=[{"reference": "https://clinic.example/fhir/Practitioner/dr-2"}],
+    ),
+    _patient(
+        "pat-3",
+        name=[{"family": "MULLER-LÜDENSCHEIDT"}],
+        birthDate="1980",
+        deceasedDateTime="2020-01-01",
+        generalPractitioner=[{"reference": "https://other.example/Practitioner/dr-1"}],
+    ),
+    _patient("pat-4"),
+    {
+        "resourceType": "Schedule",
+        "id": "sch-1",
+        "actor": [{"reference": "Practitioner/dr-1"}],
+        "planningHorizon": {"start": "2026-01-01"},
+    },
+    # In Berlin, 2026-03-29 has 23 hours.
+    _slot("slot-1", "2026-03-28T23:00:00Z", "2026-03-28T23:30:00Z"),
+    _slot("slot-2", "2026-03-29T00:30:00+01:00", "2026-03-29T01:00:00+01:00", status="busy"),
+    _slot("slot-3", "2026-03-29T21:59:59.999Z", "2026-03-29T22:30:00Z", comment="last of the day"),
+    _slot(
+        "slot-4",
+        "2026-03-29T22:00:00Z",
+        "2026-03-29T22:30:00Z",
+        serviceType=[{"coding": [{"system": "urn:a|b", "code": "x,y"}]}, {"text": "only text"}],
+    ),
+    {
+        "resourceType": "Appointment",
+        "id": "app-1",
+        "status": "booked",
+        "start": "2026-03-28T23:00:00Z",
+        "end": "2026-03-28T23:30:00Z",
+        "slot": [{"reference": "Slot/slot-1"}],
+        "participant": [
+            {"actor": {"reference": "Patient/pat-1"}, "status": "accepted"},
+            {"actor": {"reference": "Practitioner/dr-1"}, "status": "accepted"},
+        ],
+    },
+    {
+        "resourceType": "Appointment",
+        "id": "app-2",
+        "status": "proposed",
+        "participant": [
+            {"actor": {"reference": "Patient/pat-2"}, "status": "needs-action"},
+            {
+                "actor": {"identifier": {"system": "urn:npi", "value": "1"}, "type": "Practitioner"},
+                "status": "accepted",
+            },
+        ],
+    },
+    _weight("obs-1", 100),
+    _weight("obs-2", 99.5),
+    _weight("obs-3", 100.5),
+    _weight("obs-4", 104),
+    _weight("obs-5", 100, system="urn:other"),
+    _weight("obs-6", 100, comparator=">="),
+    _observation("obs-7", valueString="Grün", subject={"reference": "Patient/pat-1"}),
+    _observation(
+        "obs-8",
+        subject={"reference": "Patient/pat-2"},
+        effectivePeriod={"start": "2026-01-10", "end": "2026-01-20"},
+    ),
+    _observation("obs-9", subject={"reference": "Patient/pat-1"}, effectivePeriod={"start": "2026-01-15"}),
+    _observation(
+        "obs-10",
+        subject={"display": "someone"},
+        effectiveTiming={"event": ["2026-01-11", "2026-01-13"]},
+    ),
+    {
+        "resourceType": "RiskAssessment",
+        "id": "risk-1",
+        "status": "final",
+        "subject": {"reference": "Patient/pat-1"},
+        "prediction": [{"probabilityDecimal": 0.5}, {"probabilityDecimal": -1.25}],
+    },
+    {
+        "resourceType": "RiskAssessment",
+        "id": "risk-2",
+        "status": "final",
+        "subject": {"reference": "Patient/pat-2"},
+        "prediction": [{"probabilityRange": {"low": {"value": 10}, "high": {"value": 20}}}],
+    },
+    {
+        "resourceType": "Questionnaire",
+        "id": "q-1",
+        "status": "active",
+        "url": "http://example.org/q/1",
+    },
+    {"resourceType": "Questionnaire", "id": "q-2", "status": "draft", "url": "http://example.org/q"},
+    {"resourceType": "Questionnaire", "id": "q-3", "status": "draft", "url": "http://example.org/quiz"},
+    {
+        "resourceType": "QuestionnaireResponse",
+        "id": "qr-1",
+        "status": "completed",
+        "questionnaire": "http://example.org/q/1|2.0",
+    },
+)
+
+STRINGS = (
+    Case("Patient", "family=müller", "pat-1 pat-3"),
+    Case("Patient", "family=Muller", "pat-1 pat-3"),
+    Case("Patient", "family=uller", ""),
+    Case("Patient", "family:contains=ULLER", "pat-1 pat-3"),
+    Case("Patient", "family:exact=Müller", "pat-1"),
+    Case("Patient", "family:exact=müller", ""),
+    Case("Patient", "family:exact=Mülle", ""),
+    Case("Patient", "name=jose", "pat-1"),
+    Case("Patient", "name=karl,anna", "pat-1 pat-2"),
+    Case("Patient", "given=jose&given=karl", "pat-1"),
+    Case("Patient", "given=jose&given=anna", ""),
+    Case("Patient", "name=Anna%20O%27Neil%5C%2C%20MD", "pat-2"),
+    Case("Patient", "address=hauptstrasse", "pat-1"),
+    Case("Patient", "address-city=koln", "pat-1"),
+    Case("Patient", "name:missing=true", "pat-4"),
+    Case("Patient", "name:missing=false", "pat-1 pat-2 pat-3"),
+    Case("Patient", "name=&family=muller", "pat-1 pat-3"),
+    Case("Patient", "family=", "pat-1 pat-2 pat-3 pat-4"),
+    Case("Observation", "value-string=grun", "obs-7"),
+)
+
+TOKENS = (
+    Case("Patient", "identifier=4711", "pat-1 pat-2"),
+    Case("Patient", "identifier=urn:mrn|4711", "pat-1"),
+    Case("Patient", "identifier=|4711", "pat-2"),
+    Case("Patient", "identifier=urn:mrn|", "pat-1 pat-2"),
+    Case("Patient", "identifier=urn:mrn|4712,urn:mrn|4711", "pat-1 pat-2"),
+    Case("Patient", "identifier:of-type=urn:types|MR|4711", "pat-1"),
+    Case("Patient", "identifier:of-type=urn:types|MC|4711", ""),
+    Case("Patient", "gender=male", "pat-1"),
+    Case("Patient", "gender=http://hl7.org/fhir/administrative-gender|male", "pat-1"),
+    Case("Patient", "gender=urn:wrong|male", ""),
+    Case("Patient", "gender=MALE", ""),
+    Case("Patient", "gender:not=male", "pat-2 pat-3 pat-4"),
+    Case("Patient", "gender:not=male,female", "pat-3 pat-4"),
+    Case("Patient", "gender:missing=true", "pat-3 pat-4"),
+    Case("Patient", "active=true", "pat-1"),
+    Case("Patient", "deceased=true", "pat-3"),
+    Case("Patient", "deceased=false", "pat-1 pat-2 pat-4"),
+    Case("Patient", "email=jm@example.org", "pat-1"),
+    Case("Patient", "phone=jm@example.org", ""),
+    Case("Patient", "telecom=jm@example.org", "pat-1"),
+    Case("Patient", "_id=pat-1,pat-4,nobody", "pat-1 pat-4"),
+    Case("Patient", "_tag=urn:tags|vip", "pat-1"),
+    Case("Patient", "_security=R", "pat-1"),
+    Case("Patient", "_tag:not=vip", "pat-2 pat-3 pat-4"),
+    Case("Slot", "service-type=urn:a%5C|b|x%5C,y", "slot-4"),
+    Case("Slot", "service-type=x,y", ""),
+    Case("Slot", "service-type:missing=false", "slot-4"),
+    Case("Appointment", "part-status=accepted", "app-1 app-2"),
+)
+
+REFERENCES = (
+    Case("Patient", "general-practitioner=Practitioner/dr-1", "pat-1"),
+    Case("Patient", "general-practitioner=dr-1", "pat-1"),
+    Case("Patient", "general-practitioner=dr-2", "pat-2"),
+    Case("Patient", "general-practitioner:Practitioner=dr-2", "pat-2"),
+    Case("Patient", "general-practitioner:Organization=dr-2", ""),
+    Case("Patient", "general-practitioner=https://clinic.example/fhir/Practitioner/dr-1", "pat-1"),
+    Case("Patient", "general-practitioner=https://other.example/Practitioner/dr-1", "pat-3"),
+    Case("Patient", "general-practitioner=Practitioner/dr-1/_history/3", "pat-1"),
+    Case("Patient", "general-practitioner:missing=true", "pat-4"),
+    Case("Appointment", "patient=pat-1", "app-1"),
+    Case("Appointment", "patient=Patient/pat-1,Patient/pat-2", "app-1 app-2"),
+    Case("Appointment", "practitioner=dr-1", "app-1"),
+    Case("Appointment", "actor=Practitioner/dr-1", "app-1"),
+    Case("Appointment", "actor=Patient/dr-1", ""),
+    Case("Appointment", "actor:identifier=urn:npi|1", "app-2"),
+    Case("Appointment", "practitioner:identifier=urn:npi|1", "app-2"),
+    Case("Appointment", "patient:identifier=urn:npi|1", ""),
+    Case("Observation", "subject:missing=true", "obs-1 obs-2 obs-3 obs-4 obs-5 obs-6 obs-10"),
+    Case("QuestionnaireResponse", "questionnaire=http://example.org/q/1", "qr-1"),
+    Case("QuestionnaireResponse", "questionnaire=http://example.org/q/1|2.0", "qr-1"),
+    Case("QuestionnaireResponse", "questionnaire=http://example.org/q/1|3.0", ""),
+)
+
+URIS = (
+    Case("Questionnaire", "url=http://example.org/q", "q-2"),
+    Case("Questionnaire", "url:below=http://example.org/q", "q-1 q-2"),
+    Case("Questionnaire", "url:below=http://example.org/q/", "q-1"),
+    Case("Questionnaire", "url:above=http://example.org/q/1", "q-1 q-2"),
+    Case("Questionnaire", "url:below=http://example.org/", "q-1 q-2 q-3"),
+    Case("Patient", "_profile=http://example.org/profile/a", "pat-1"),
+    Case("Patient", "_profile=http://example.org/profile/a|1.0", "pat-1"),
+    Case("Patient", "_profile=http://example.org/profile/a|2.0", ""),
+)
+
+DATES = (
+    Case("Slot", "start=2026-03-29", "slot-1 slot-2 slot-3"),
+    Case("Slot", "start=ge2026-03-29&start=lt2026-03-30", "slot-1 slot-2 slot-3"),
+    Case("Slot", "start=2026-03-30", "slot-4"),
+    Case("Slot", "start=2026-03-29T00:30", "slot-2"),
+    Case("Slot", "start=2026-03-28T23:30:00Z", "slot-2"),
+    Case("Slot", "start=ne2026-03-29", "slot-4"),
+    Case("Slot", "start=gt2026-03-29", "slot-4"),
+    Case("Slot", "start=sa2026-03-29", "slot-4"),
+    Case("Slot", "start=lt2026-03-29T00:30:00%2B01:00", "slot-1"),
+    Case("Slot", "start=2026-03-29,2026-03-30", "slot-1 slot-2 slot-3 slot-4"),
+    Case("Slot", "start=ge2026-03-29T01:00&start=le2026-03-29T23:00", ""),
+    Case("Patient", "birthdate=1980", "pat-1 pat-2 pat-3"),
+    Case("Patient", "birthdate=1980-05", "pat-1 pat-2"),
+    Case("Patient", "birthdate=1980-05-17", "pat-1"),
+    Case("Patient", "birthdate=ne1980-05", "pat-3"),
+    Case("Patient", "birthdate=lt1980-05-17", "pat-2 pat-3"),
+    Case("Patient", "birthdate=gt1980-05-17", "pat-2 pat-3"),
+    Case("Patient", "birthdate=ge1980-05", "pat-1 pat-2 pat-3"),
+    Case("Patient", "birthdate=le1980-04", "pat-3"),
+    Case("Patient", "birthdate=eb1981", "pat-1 pat-2 pat-3"),
+    Case("Patient", "birthdate=ap1984", "pat-1 pat-2 pat-3"),
+    Case("Patient", "birthdate=ap2000", ""),
+    Case("Observation", "date=2026-01", "obs-8 obs-10"),
+    Case("Observation", "date=ge2026-01-16", "obs-8 obs-9"),
+    Case("Observation", "date=sa2026-01-12", "obs-9"),
+    Case("Observation", "date=eb2026-01-14", "obs-10"),
+    Case("Observation", "date=gt2030", "obs-9"),
+    Case("Observation", "date=lt2026-01-11", "obs-8"),
+    Case("Schedule", "date=2026", ""),
+    Case("Schedule", "date=gt2050", "sch-1"),
+)
+
+NUMBERS = (
+    Case("RiskAssessment", "probability=0.5", "risk-1"),
+    Case("RiskAssessment", "probability=0.50", "risk-1"),
+    Case("RiskAssessment", "probability=5e-1", "risk-1"),
+    Case("RiskAssessment", "probability=-1.25", "risk-1"),
+    Case("RiskAssessment", "probability=-1.2", "risk-1"),
+    Case("RiskAssessment", "probability=-1.20", ""),
+    Case("RiskAssessment", "probability=lt-1.2", "risk-1"),
+    Case("RiskAssessment", "probability=gt15", "risk-2"),
+    Case("RiskAssessment", "probability=lt15", "risk-1 risk-2"),
+    Case("RiskAssessment", "probability=sa5", "risk-2"),
+    Case("RiskAssessment", "probability=eb10", "risk-1"),
+    Case("RiskAssessment", "probability=gt0&probability=lt0", "risk-1"),
+)
+
+_KILOGRAMS = f"|{UCUM}|kg"
+QUANTITIES = (
+    Case("Observation", "value-quantity=100", "obs-1 obs-2 obs-5"),
+    Case("Observation", "value-quantity=100" + _KILOGRAMS, "obs-1 obs-2"),
+    Case("Observation", "value-quantity=100.0" + _KILOGRAMS, "obs-1"),
+    Case("Observation", "value-quantity=1e2" + _KILOGRAMS, "obs-1 obs-2 obs-3 obs-4"),
+    Case("Observation", "value-quantity=100||kg", "obs-1 obs-2 obs-5"),
+    Case("Observation", "value-quantity=100||kilogram", "obs-1 obs-2 obs-5"),
+    Case("Observation", "value-quantity=100||g", ""),
+    Case("Observation", "value-quantity=gt100" + _KILOGRAMS, "obs-3 obs-4 obs-6"),
+    Case("Observation", "value-quantity=ge100" + _KILOGRAMS, "obs-1 obs-3 obs-4 obs-6"),
+    Case("Observation", "value-quantity=lt100" + _KILOGRAMS, "obs-2"),
+    Case("Observation", "value-quantity=le100" + _KILOGRAMS, "obs-1 obs-2"),
+    Case("Observation", "value-quantity=ne100" + _KILOGRAMS, "obs-3 obs-4 obs-6"),
+    Case("Observation", "value-quantity=ap95" + _KILOGRAMS, "obs-1 obs-2 obs-3 obs-4 obs-6"),
+    Case("Observation", "value-quantity=sa100" + _KILOGRAMS, "obs-3 obs-4"),
+    Case("Observation", f"value-quantity=ge100{_KILOGRAMS}&value-quantity=lt100.5{_KILOGRAMS}", "obs-1 obs-6"),
+)
+
+CHAINS = (
+    Case("Appointment", "patient.name=jose", "app-1"),
+    Case("Appointment", "patient:Patient.name=anna", "app-2"),
+    Case("Appointment", "actor:Practitioner.family=lang", "app-1"),
+    Case("Appointment", "patient.general-practitioner.name=kurz", "app-2"),
+    Case("Appointment", "patient.gender:not=male", "app-2"),
+    Case("Slot", "schedule.actor:Practitioner.identifier=1", "slot-1 slot-2 slot-3 slot-4"),
+    Case("Patient", "_has:Appointment:patient:status=booked", "pat-1"),
+    Case("Patient", "_has:Observation:patient:code=1234-5", "pat-1 pat-2"),
+    Case("Patient", "_has:Appointment:patient:practitioner.name=lang", "pat-1"),
+    Case("Practitioner", "_has:Patient:general-practitioner:_has:Appointment:patient:status=proposed", "dr-2"),
+    Case("Observation", "patient._has:Appointment:patient:status=booked", "obs-7 obs-9"),
+)
+
+CASES = (*STRINGS, *TOKENS, *REFERENCES, *URIS, *DATES, *NUMBERS, *QUANTITIES, *CHAINS)
+
+ORDERED = (
+    Case("Patient", "_sort=_id", "pat-1 pat-2 pat-3 pat-4"),
+    Case("Patient", "_sort=-_id", "pat-4 pat-3 pat-2 pat-1"),
+    Case("Patient", "_sort=family", "pat-1 pat-3 pat-2 pat-4"),
+    Case("Patient", "_sort=-family", "pat-3 pat-1 pat-2 pat-4"),
+    Case("Patient", "_sort=birthdate,-_id", "pat-3 pat-2 pat-1 pat-4"),
+    Case("Patient", "_sort=-birthdate", "pat-1 pat-2 pat-3 pat-4"),
+    Case("Patient", "_sort=gender&_sort=-_id", "pat-2 pat-1 pat-4 pat-3"),
+    Case("Slot", "_sort=-start", "slot-4 slot-3 slot-2 slot-1"),
+    Case("Slot", "_sort=status,start", "slot-2 slot-1 slot-3 slot-4"),
+    Case("Slot", "_sort=schedule", "slot-1 slot-2 slot-3 slot-4"),
+    Case("RiskAssessment", "_sort=probability", "risk-1 risk-2"),
+    Case("RiskAssessment", "_sort=-probability", "risk-2 risk-1"),
+    Case("Questionnaire", "_sort=-url", "q-3 q-1 q-2"),
+    Case("Observation", "value-quantity:missing=false&_sort=value-quantity,_id", "obs-2 obs-1 obs-5 obs-6 obs-3 obs-4"),
+)
+
+# What a client may not ask: answered with 400 and an issue that names the parameter.
+REFUSED: tuple[tuple[str, str], ...] = (
+    ("Slot", "colour=red"),
+    ("Slot", "start=2026-13"),
+    ("Slot", "start=2026-02-30"),
+    ("Slot", "start=tomorrow"),
+    ("Slot", "start=zz2026"),
+    ("Slot", "start=2026-01-01T10:00:00 01:00"),
+    ("Slot", "start:exact=2026"),
+    ("Slot", "start:missing=maybe"),
+    ("Slot", "status:contains=fr"),
+    ("Slot", "status:in=http://example.org/vs"),
+    ("Slot", "status=|"),
+    ("Slot", "schedule=a b"),
+    ("Slot", "schedule=Colour/1"),
+    ("Slot", "schedule:Patient=1"),
+    ("Slot", "schedule.colour=red"),
+    ("Slot", "status.name=x"),
+    ("Slot", "schedule:Colour.name=x"),
+    ("Slot", "schedule:Patient.name=x"),
+    ("Slot", "_has:Appointment:slot=x"),
+    ("Slot", "_has:Appointment:status:date=2026"),
+    ("Slot", "_has:Colour:slot:date=2026"),
+    ("Patient", "_has:Appointment:slot:status=booked"),
+    ("Observation", "value-quantity=abc"),
+    ("Observation", "value-quantity=5|mg"),
+    ("Observation", "value-quantity=5|http://unitsofmeasure.org|"),
+    ("Observation", "value-quantity=zz5"),
+    ("Observation", "code-value-quantity=1234-5$5"),
+    ("RiskAssessment", "probability=1.2.3"),
+    ("RiskAssessment", "probability=NaN"),
+    ("Location", "near=1|2"),
+    ("Patient", "_text=fever"),
+    ("Patient", "_content=fever"),
+    ("Patient", "_filter=name eq x"),
+    ("Patient", "identifier:of-type=urn:mrn|4711"),
+    ("Patient", "name:colour=x"),
+    ("Slot", "_count=-1"),
+    ("Slot", "_count=many"),
+    ("Slot", "_count=5&_count=6"),
+    ("Slot", "_sort=colour"),
+    ("Slot", "_sort=-"),
+    ("Slot", "_total=some"),
+    ("Slot", "_summary=yes"),
+    ("Slot", "_summary:exact=true"),
+    ("Slot", "_elements=colour"),
+    ("Slot", "_include=Slot:status"),
+    ("Slot", "_include=Slot"),
+    ("Slot", "_include=Slot:schedule:Colour"),
+    ("Slot", "_include=Schedule:actor"),
+    ("Slot", "_include:colour=Slot:schedule"),
+    ("Slot", "_revinclude=Observation:subject"),
+    ("Slot", "_revinclude=Colour:slot"),
+)
