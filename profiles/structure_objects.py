@@ -116,10 +116,18 @@ def codeable(check: Check, codes: frozenset[tuple[str, str]]) -> Check:
         codings = value.get("coding", [])
         if not isinstance(codings, list) or not ("coding" in value or "text" in value):
             return
-        if not any((c.get("system"), c.get("code")) in codes for c in codings if isinstance(c, dict)):
+        if not any(_pair(coding) in codes for coding in codings):
             run.add("code-invalid", where, f"No coding is of the required value set; {permitted}.")
 
     return checked
+
+
+def _pair(coding: Any) -> tuple[str, str] | None:
+    """(system, code) of a coding where it has both, as text."""
+    if type(coding) is not dict:
+        return None
+    system, code = coding.get("system"), coding.get("code")
+    return (system, code) if type(system) is str and type(code) is str else None
 
 
 def _unknown(name: str, where: Where, run: Run) -> None:

@@ -162,10 +162,8 @@ def _is_attribute(element: ElementDefinition, ref: TypeRef, *, is_resource: bool
 
 def _ids(contained: Any) -> dict[str, str]:
     items = contained if isinstance(contained, list) else []
-    found = {item.get("id"): item.get("resourceType") for item in items if isinstance(item, dict)}
-    return {id_: type_ for id_, type_ in found.items() if isinstance(id_, str) and isinstance(type_, str)}
-
-
+    found = [(item.get("id"), item.get("resourceType")) for item in items if isinstance(item, dict)]
+    return {id_: type_ for id_, type_ in found if isinstance(id_, str) and isinstance(type_, str)}
 
 
 def _refuse_twins(contained: Any, where: Where, run: Run) -> None:

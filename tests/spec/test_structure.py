@@ -181,6 +181,8 @@ TABLE: list[Change] = [
      [("structure", "Appointment.contained[0].contained[0]")]),
     (A, {"contained": [A["contained"][0], A["contained"][0]]}, [("value", "Appointment.contained")]),
     (A, {"contained": [{"id": "x"}, A["contained"][0]]}, [("required", "Appointment.contained[0]")]),
+    (A, {"contained": [{"resourceType": "Patient", "id": []}, *A["contained"]]},
+     [("structure", "Appointment.contained[0].id")]),
     (A, {"contained": [*A["contained"], "x"]}, [("structure", "Appointment.contained[2]")]),
     (A, {"contained": [A["contained"][0], {"resourceType": "Patient", "id": "q", "link": [
         {"other": {"reference": "#q"}, "type": "seealso"}]}]}, []),
@@ -218,6 +220,8 @@ TABLE: list[Change] = [
     (C, {"clinicalStatus": {"text": "active"}}, [("code-invalid", "Condition.clinicalStatus")]),
     (C, {"clinicalStatus": {"coding": [{"code": "active"}]}}, [("code-invalid", "Condition.clinicalStatus")]),
     (C, {"clinicalStatus": {"extension": [{"url": "urn:x", "valueCode": "unknown"}]}}, []),
+    (C, {"clinicalStatus": {"coding": [{"code": ["active"]}]}},
+     [("structure", "Condition.clinicalStatus.coding[0].code"), ("code-invalid", "Condition.clinicalStatus")]),
     # narrative
     (A, _div("Visit"), [("structure", "Appointment.text.div")]),
     (A, _div("<div>x</div>"), [("invariant", "Appointment.text.div")]),
