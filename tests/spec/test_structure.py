@@ -1,6 +1,7 @@
 """The structural check, by tables of (JSON as a client sends it, issues expected); the first row is the control."""
 
 import json
+import re
 import time
 from typing import Any
 
@@ -294,6 +295,30 @@ def test_primitive_formats(structure: Structure, type_: str, right: list[str], w
         [(code, expression)] = issues(text)
         assert code in ("value", "structure"), text
         assert expression == "Parameters.parameter[0].value"
+
+
+# Refused beyond the published regexes: days that do not exist, control characters, padding, 32 bits.
+BEYOND_REGEX = {
+    "2023-02-29", "2024-04-31", "2024-02-30T00:00:00Z", "\x00", "a\x1f", "\b", "\x07", "Q===", "2147483648", "a\x00",
+    "",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("type_", "right", "wrong"), FORMATS)
+def test_formats_agree_with_the_published_regexes(type_: str, right: list[str], wrong: list[str]) -> None:
+    """datatypes.html#primitive: what is accepted matches the regex, and what is refused does not."""
+    primitive = load().primitives[type_[0].lower() + type_[1:]]
+    assert primitive.regex is not None
+    pattern = re.compile(primitive.regex, re.ASCII)
+
+    def matches(text: str) -> bool:
+        value = json.loads(text, parse_float=str, parse_int=str)
+        written = value if isinstance(value, str) else text
+        return pattern.fullmatch(written) is not None and written not in BEYOND_REGEX
+
+    of_right_json_type = [text for text in wrong if text.startswith('"') == right[0].startswith('"')]
+    assert [text for text in right if not matches(text)] == []
+    assert [text for text in of_right_json_type if matches(text)] == []
 
 
 @pytest.mark.parametrize("value", [None, [], "x", 1, True])
