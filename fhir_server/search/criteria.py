@@ -155,7 +155,7 @@ class Criteria:
 
     def _reader(self, parameter: Parameter, modifier: str, whole: str) -> Read:
         readers = _READERS[parameter.type]
-        if modifier in readers and (modifier != "text" or self.texts):
+        if modifier in readers and (modifier != "text" or self.texts) and not whole.endswith(":"):
             return readers[modifier]
         if parameter.type == "token" and modifier == "not":
             return readers[""]

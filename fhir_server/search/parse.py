@@ -108,7 +108,7 @@ class _Request:
         code, _, modifier = name.partition(":")
         control = _CONTROLS.get(code)
         if control:
-            if modifier and (code not in ("_include", "_revinclude") or modifier != "iterate"):
+            if name != code and (code not in ("_include", "_revinclude") or modifier != "iterate"):
                 raise BadRequest(f"'{code}' does not take the modifier '{modifier}'.", expression=name)
             self.request, applied = control(self, name, value)
             self.applied.append((name, applied))

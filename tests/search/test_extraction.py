@@ -185,6 +185,14 @@ def test_a_custom_parameter_is_indexed() -> None:
     assert rows(found, "string", "comment") == [("fruh", "Früh")]
 
 
+def test_a_cast_takes_specialised_types() -> None:
+    """An Age is a Quantity (FHIR R4 datatypes.html#Quantity); the exact type is preferred where the element has it."""
+    custom = SearchParameter("urn:c", "onset", ("Condition",), "quantity", "(Condition.onset as Quantity)")
+    extractor = Extractor(Registry(DEFINITIONS, [custom]))
+    found = extractor.entries({"resourceType": "Condition", "onsetAge": {"value": 52}})
+    assert rows(found, "quantity", "onset") == [("", *decimals.exact(52))]
+
+
 def test_a_custom_parameter_does_not_replace_one_of_r4() -> None:
     custom = SearchParameter("urn:c", "status", ("Slot",), "string", "Slot.comment")
     assert Registry(DEFINITIONS, [custom]).parameters("Slot")["status"].type == "token"

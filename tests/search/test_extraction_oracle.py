@@ -102,7 +102,7 @@ def comparisons(definitions: Definitions) -> Iterator[tuple[str, str, str, Found
     """(example, type, parameter, ours, fhirpathpy's) for each example and each parameter of its type."""
     registry, compiler, oracle = Registry(definitions), Compiler(definitions), Oracle()
     expressions = {parameter.url: parameter.expression for parameter in definitions.search_parameters}
-    for name, body in examples(with_giants=False):
+    for name, body in examples():
         resource = json.loads(body, parse_float=Decimal)
         type_ = resource["resourceType"]
         if type_ not in definitions.resource_types:
