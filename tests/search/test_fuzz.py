@@ -23,7 +23,8 @@ names = st.builds(
     st.sampled_from(["", "", "patient.", "subject:Patient.", "_has:Observation:patient:", "_has:x:"]),
     st.sampled_from(
         ["_id", "date", "code", "name", "value-quantity", "probability", "url", "patient", "subject", "near", "",
-         "_sort", "_count", "_include", "_revinclude", "_elements", "_has:Appointment:patient:_id", "birthdate", "identifier"]
+         "_sort", "_count", "_include", "_revinclude", "_elements",
+         "_has:Appointment:patient:_id", "birthdate", "identifier"]
     ),
     st.sampled_from(
         ["", "", "", ":missing", ":exact", ":not", ":below", ":Patient", ":of-type", ":", ":a:b", ".", ".x"]
