@@ -278,6 +278,14 @@ async def test_a_client_of_people_has_no_token_of_its_own(clinic: Any) -> None:
     answer = await clinic.token(basic="provider-portal:another", grant_type="client_credentials", scope="system/Slot.r")
     check_refused(answer, 400, "unauthorized_client")
 
+    async def register(unit: Unit) -> None:
+        client = await clients.load(unit, "website-builder")
+        assert client is not None
+        await clients.save(unit, replace(client, grant_types=("authorization_code",)))
+
+    await clinic.write(register)
+    check_refused(await clinic.token(basic=BASIC, **GRANT), 400, "unauthorized_client")
+
 
 async def test_the_request_must_be_a_form(clinic: Any) -> None:
     post = clinic.http.post
