@@ -49,7 +49,11 @@ class Ids:
     def resource_id(self) -> str:
         """A new logical id."""
         milliseconds = self._clock() // 1_000
-        return str(UUID(int=(milliseconds << 80) | (7 << 76) | (self._random_bits(12) << 64) | (2 << 62) | self._random_bits(62)))
+        return str(
+            UUID(
+                int=(milliseconds << 80) | (7 << 76) | (self._random_bits(12) << 64) | (2 << 62) | self._random_bits(62)
+            )
+        )
 
     def creation_key(self) -> int:
         """A new creation key, above every earlier one of this source."""

@@ -1,21 +1,21 @@
 """The exceptions that become an HTTP answer with an OperationOutcome (FHIR R4 http.html#Status-Codes).
 
-    FhirError                 a refusal or failure, with its status and issues
-    ├── BadRequest            400  the request cannot be understood
-    ├── Unauthorized          401  no valid token; carries the WWW-Authenticate challenge
-    ├── Forbidden             403  no grant for this
-    ├── NotFound              404  not there, or not there for this caller
-    ├── NotAllowed            405  the interaction does not exist for this type
-    ├── NotAcceptable         406  no representation that the caller takes
-    ├── Conflict              409  it would contradict what is stored
-    ├── Gone                  410  deleted, or an expired page
-    ├── PreconditionFailed    412  If-Match or a condition does not hold
-    ├── TooLarge              413  over the limit of a body
-    ├── UnsupportedMediaType  415
-    ├── Unprocessable         422  understood, and against a rule
-    ├── TooMany               429  over a rate or a limit
-    ├── Failed                500  a fault of this server
-    └── Unavailable           503  try again after `retry_after_seconds`
+FhirError                 a refusal or failure, with its status and issues
+├── BadRequest            400  the request cannot be understood
+├── Unauthorized          401  no valid token; carries the WWW-Authenticate challenge
+├── Forbidden             403  no grant for this
+├── NotFound              404  not there, or not there for this caller
+├── NotAllowed            405  the interaction does not exist for this type
+├── NotAcceptable         406  no representation that the caller takes
+├── Conflict              409  it would contradict what is stored
+├── Gone                  410  deleted, or an expired page
+├── PreconditionFailed    412  If-Match or a condition does not hold
+├── TooLarge              413  over the limit of a body
+├── UnsupportedMediaType  415
+├── Unprocessable         422  understood, and against a rule
+├── TooMany               429  over a rate or a limit
+├── Failed                500  a fault of this server
+└── Unavailable           503  try again after `retry_after_seconds`
 """
 
 from collections.abc import Mapping, Sequence

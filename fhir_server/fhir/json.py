@@ -17,7 +17,7 @@ class WrittenDecimal(Decimal):
     __slots__ = ("text",)
     text: str
 
-    def __new__(cls, text: str) -> "WrittenDecimal":
+    def __new__(cls, text: str) -> "WrittenDecimal":  # noqa: D102
         value = super().__new__(cls, text)
         value.text = text
         return value
@@ -41,8 +41,11 @@ def parse(body: bytes | str) -> Any:
             f"The body is not JSON: {error.msg} at line {error.lineno}, column {error.colno}.", code="structure"
         ) from error
     except (RecursionError, ValueError) as error:
-        raise BadRequest("The body is not JSON that this server reads: it is nested too deep, or a number in it "
-                         "is not a JSON number.", code="structure") from error
+        raise BadRequest(
+            "The body is not JSON that this server reads: it is nested too deep, or a number in it "
+            "is not a JSON number.",
+            code="structure",
+        ) from error
     if _depth_exceeds(value, MAX_DEPTH):
         raise BadRequest(f"The body is nested deeper than {MAX_DEPTH} levels.", code="structure")
     return value

@@ -116,6 +116,9 @@ class Unit(Protocol):
     async def audit(self, entry: AuditEntry) -> None:
         """Record what this Unit does; it is there if and only if the Unit's changes are."""
 
+    async def audited(self, query: "AuditQuery") -> Sequence["Recorded"]:
+        """Audit entries of the tenant, those of every process, in the order that the query asks for."""
+
     async def keep(self, kind: str, name: str, value: bytes, expires: Micros | None = None) -> None:
         """Keep a value by name, replacing what was there."""
 
@@ -145,8 +148,8 @@ class Store(Protocol):
     async def record(self, tenant: str, entries: Sequence[AuditEntry]) -> None:
         """Record what happened without a change (reads, refusals); durable at return."""
 
-    async def audit_entries(self, tenant: str, query: "AuditQuery") -> Sequence["Recorded"]:
-        """Audit entries in the order that the query asks for."""
+    def has(self, tenant: str) -> bool:
+        """Whether there is a tenant of this name."""
 
     async def create_tenant(self, tenant: str) -> None:
         """Make an empty tenant. Raises Conflict when there is one of that name."""

@@ -95,7 +95,8 @@ def drive(type_: str, node: Node) -> Sql | None:
                 return None
             return (
                 Sql(
-                    "SELECT key FROM reference WHERE param = ? AND type = ? AND id IN (SELECT id FROM resource WHERE key IN (",
+                    "SELECT key FROM reference WHERE param = ? AND type = ? "
+                    "AND id IN (SELECT id FROM resource WHERE key IN (",
                     (param_number(type_, param), target),
                 )
                 + targets

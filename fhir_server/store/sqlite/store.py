@@ -25,7 +25,7 @@ from fhir_server.store.protocol import AuditEntry, AuditQuery, Recorded, Work
 from fhir_server.store.sqlite import search
 from fhir_server.store.sqlite.estimate import Estimates
 from fhir_server.store.sqlite.schema import CLINIC_MIGRATIONS, check_library, connect
-from fhir_server.store.sqlite.tenant import AuditFiles, ClinicFile, merged, unavailable_on_failure
+from fhir_server.store.sqlite.tenant import AuditFile, ClinicFile, Reader, unavailable_on_failure
 
 T = TypeVar("T")
 
@@ -38,7 +38,7 @@ READER_THREADS = 2
 @dataclass(slots=True)
 class _Open:
     clinic: ClinicFile | None
-    audit: AuditFiles
+    audit: AuditFile
     in_use: int = field(default=0)
 
     def close(self) -> None:
@@ -75,13 +75,13 @@ class SqliteStore:
         with self._using(tenant) as files:
             await files.audit.record(entries)
 
-    async def audit_entries(self, tenant: str, query: AuditQuery) -> Sequence[Recorded]:
-        """Audit entries of changes, reads and refusals, in the query's order."""
-        with self._using(tenant) as files, unavailable_on_failure():
-            lists = files.audit.audit_entries(query)
-            if files.clinic is not None:
-                lists.append(files.clinic.audit_entries(query))
-            return merged(lists, query)
+    async def server_log(self, query: AuditQuery) -> Sequence[Recorded]:
+        """Audit entries of what belongs to no tenant."""
+        reader = Reader(self._folder / "server", self._vfs, None)
+        try:
+            return reader.audited(query)
+        finally:
+            reader.close()
 
     async def explain(self, tenant: str, query: Query) -> search.Route:
         """How a search would run."""
@@ -141,13 +141,13 @@ class SqliteStore:
     def _open_files(self, tenant: str) -> _Open:
         with unavailable_on_failure():
             if tenant == SERVER:
-                files = _Open(None, AuditFiles(self._folder / "server", self._vfs))
+                files = _Open(None, AuditFile(self._folder / "server", self._vfs))
             elif not self.has(tenant):
                 raise NotFound("There is no clinic of this name on this server.")
             else:
                 path = self._path(tenant)
                 clinic = ClinicFile(path / "clinic.db", self._clock, self._ids, self._vfs)
-                files = _Open(clinic, AuditFiles(path, self._vfs))
+                files = _Open(clinic, AuditFile(path, self._vfs))
         self._open[tenant] = files
         self._close_idle()
         return files

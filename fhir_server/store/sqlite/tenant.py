@@ -38,17 +38,50 @@ def unavailable_on_failure() -> Iterator[None]:
         raise Unavailable("The store cannot take this now; nothing was changed. Try again later.") from error
 
 
+class Reader:
+    """Connections for one thread: the clinic's file, where there is one, and the audit files of all processes."""
+
+    def __init__(self, folder: Path, vfs: str | None, clinic: apsw.Connection | None) -> None:
+        self._folder, self._vfs = folder, vfs
+        self._audit: dict[str, apsw.Connection] = {}
+        self.clinic = clinic
+
+    def audited(self, query: AuditQuery) -> list[Recorded]:
+        """Entries of changes, reads and refusals, in the query's order."""
+        for path in self._folder.glob("audit-*.db"):
+            chain = "r" + path.stem.removeprefix("audit-")
+            if chain not in self._audit:
+                self._audit[chain] = connect(path, AUDIT_MIGRATIONS, vfs=self._vfs)
+        lists = [entries(connection, chain, query) for chain, connection in self._audit.items()]
+        if self.clinic is not None:
+            lists.append(entries(self.clinic, "c", query))
+        return list(heapq.merge(*lists, key=_order, reverse=not query.ascending))[: query.count]
+
+    def close(self) -> None:
+        """Close all connections."""
+        for connection in self._audit.values():
+            connection.close()
+        if self.clinic is not None:
+            self.clinic.close()
+
+
+def _order(entry: Recorded) -> tuple[int, str, int]:
+    chain, _, number = entry.id.rpartition("-")
+    return entry.recorded, chain, int(number)
+
+
 class ClinicFile:
     """The file of a clinic's resources and of the audit entries of their changes."""
 
     def __init__(self, path: Path, clock: Clock, ids: Ids, vfs: str | None = None) -> None:
         self._path, self._clock, self._ids, self._vfs = path, clock, ids, vfs
         self._reader = self._open_reader()
-        self._readers: LifoQueue[apsw.Connection] = LifoQueue()
+        self._readers: LifoQueue[Reader] = LifoQueue()
         self._writer_connection = connect(path, CLINIC_MIGRATIONS, vfs=vfs)
+        self._own_reader = Reader(path.parent, vfs, self._writer_connection)
         self._chain = Chain("c")
         self._estimates = Estimates()
-        self._unit = SqliteUnit(self._writer_connection, clock, ids, self._estimates, self._chain)
+        self._unit = SqliteUnit(self._own_reader, clock, ids, self._estimates, self._chain)
         self._writer: GroupCommit[Work[Any]] = GroupCommit(f"writer {path.parent.name}", self._commit)
 
     async def write(self, work: Work[T]) -> T:
@@ -63,39 +96,37 @@ class ClinicFile:
     def read_in_pool(self, work: Work[T]) -> T:
         """Do `work` in this thread, of the pool of readers."""
         try:
-            connection = self._readers.get_nowait()
+            reader = self._readers.get_nowait()
         except Empty:
-            connection = self._open_reader()
+            reader = self._open_reader()
         try:
-            return self._read(connection, work)
+            return self._read(reader, work)
         finally:
-            self._readers.put(connection)
-
-    def audit_entries(self, query: AuditQuery) -> list[Recorded]:
-        """Entries of changes, newest first."""
-        return entries(self._reader, "c", query)
+            self._readers.put(reader)
 
     def close(self) -> None:
         """Commit what waits and close the connections."""
         self._writer.close()
-        self._writer_connection.close()
+        self._own_reader.close()
         self._reader.close()
         while not self._readers.empty():
             self._readers.get_nowait().close()
 
-    def _open_reader(self) -> apsw.Connection:
+    def _open_reader(self) -> Reader:
         connection = connect(self._path, CLINIC_MIGRATIONS, vfs=self._vfs)
         connection.execute("PRAGMA query_only=ON")
         connection.execute("PRAGMA wal_autocheckpoint=0")  # the writer is the one checkpointer
-        return connection
+        return Reader(self._path.parent, self._vfs, connection)
 
-    def _read(self, connection: apsw.Connection, work: Work[T]) -> T:
+    def _read(self, reader: Reader, work: Work[T]) -> T:
+        connection = reader.clinic
+        assert connection is not None
         deadline = monotonic() + LONGEST_READ_SECONDS
         connection.set_progress_handler(lambda: monotonic() > deadline, 200_000)
         with unavailable_on_failure():
             connection.execute("BEGIN")  # one snapshot for all that the work reads
             try:
-                return drive(work, SqliteUnit(connection, self._clock, self._ids, self._estimates))
+                return drive(work, SqliteUnit(reader, self._clock, self._ids, self._estimates))
             finally:
                 connection.execute("COMMIT")
 
@@ -128,12 +159,10 @@ class ClinicFile:
         execute("RELEASE job")
 
 
-class AuditFiles:
-    """The append-only audit files of one tenant: one that this process writes, and those of the others."""
+class AuditFile:
+    """The append-only file of reads and refusals that this process writes for one tenant."""
 
     def __init__(self, folder: Path, vfs: str | None = None) -> None:
-        self._folder, self._vfs = folder, vfs
-        self._others: dict[str, apsw.Connection] = {}
         self._number, self._lock = _claim(folder)
         self._connection = connect(folder / f"audit-{self._number}.db", AUDIT_MIGRATIONS, vfs=vfs)
         self._chain = Chain(f"r{self._number}")
@@ -144,22 +173,10 @@ class AuditFiles:
         """Append entries; durable at return."""
         await self._writer.submit(found)
 
-    def audit_entries(self, query: AuditQuery) -> list[list[Recorded]]:
-        """Entries of reads and refusals by every process, newest first, a list for each file."""
-        found = []
-        for path in sorted(self._folder.glob("audit-*.db")):
-            if path.name not in self._others:
-                self._others[path.name] = connect(path, AUDIT_MIGRATIONS, vfs=self._vfs)
-            chain = "r" + path.stem.removeprefix("audit-")
-            found.append(entries(self._others[path.name], chain, query))
-        return found
-
     def close(self) -> None:
         """Commit what waits, close the files and give the claim back."""
         self._writer.close()
         self._connection.close()
-        for connection in self._others.values():
-            connection.close()
         self._lock.close()
 
     def _commit(self, batch: Sequence[Job[Sequence[AuditEntry]]]) -> None:
@@ -189,13 +206,3 @@ def _claim(folder: Path) -> tuple[int, IO[bytes]]:
             number += 1
         else:
             return number, lock
-
-
-def merged(lists: Sequence[Sequence[Recorded]], query: AuditQuery) -> list[Recorded]:
-    """The first entries of several lists that are in the query's order each."""
-    return list(heapq.merge(*lists, key=_order, reverse=not query.ascending))[: query.count]
-
-
-def _order(entry: Recorded) -> tuple[int, str, int]:
-    chain, _, number = entry.id.rpartition("-")
-    return entry.recorded, chain, int(number)

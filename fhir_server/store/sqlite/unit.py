@@ -5,13 +5,23 @@ end in one go while it holds the lock, and no other work comes between.
 """
 
 from collections.abc import Coroutine, Sequence
-from typing import TypeVar
+from typing import Protocol, TypeVar
 
 import apsw
 
 from fhir_server.fhir.clock import Clock, Ids, Micros
 from fhir_server.search.plan import Position, Query
-from fhir_server.store.protocol import AuditEntry, HistoryQuery, Page, Put, Stored, VersionConflict, Work
+from fhir_server.store.protocol import (
+    AuditEntry,
+    AuditQuery,
+    HistoryQuery,
+    Page,
+    Put,
+    Recorded,
+    Stored,
+    VersionConflict,
+    Work,
+)
 from fhir_server.store.sqlite import search
 from fhir_server.store.sqlite.chain import Chain
 from fhir_server.store.sqlite.compile import Sql, join
@@ -23,13 +33,24 @@ T = TypeVar("T")
 _CURRENT = "SELECT version, updated, body, key, patients FROM resource WHERE type = ? AND id = ?"
 
 
+class Reading(Protocol):
+    """What a Unit reads from."""
+
+    clinic: apsw.Connection | None
+
+    def audited(self, query: AuditQuery) -> Sequence[Recorded]:
+        """Audit entries, in the order that the query asks for."""
+
+
 class SqliteUnit:
     """Atomic work on one tenant's file."""
 
     def __init__(
-        self, connection: apsw.Connection, clock: Clock, ids: Ids, estimates: Estimates, chain: Chain | None = None
+        self, reader: Reading, clock: Clock, ids: Ids, estimates: Estimates, chain: Chain | None = None
     ) -> None:
-        self._connection = connection
+        assert reader.clinic is not None
+        self._connection = reader.clinic
+        self._reader = reader
         self._clock = clock
         self._ids = ids
         self._estimates = estimates
@@ -43,7 +64,8 @@ class SqliteUnit:
     async def vread(self, type_: str, id_: str, version: int) -> Stored | None:
         """One version, a deletion included."""
         row = self._connection.execute(
-            "SELECT version, updated, body, key, patients, method FROM history WHERE type = ? AND id = ? AND version = ?",
+            "SELECT version, updated, body, key, patients, method FROM history "
+            "WHERE type = ? AND id = ? AND version = ?",
             (type_, id_, version),
         ).fetchone()
         return _stored(type_, id_, *row) if row is not None else None
@@ -107,6 +129,10 @@ class SqliteUnit:
         if self._chain is None:
             raise RuntimeError("a Unit for reading records nothing; use Store.record")
         self._chain.append(self._connection, entry)
+
+    async def audited(self, query: AuditQuery) -> Sequence[Recorded]:
+        """Audit entries, in the order that the query asks for."""
+        return self._reader.audited(query)
 
     async def keep(self, kind: str, name: str, value: bytes, expires: Micros | None = None) -> None:
         """Keep a value by name, replacing what was there."""

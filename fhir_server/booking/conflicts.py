@@ -1,0 +1,118 @@
+"""Conflicts: what stands in the way of an appointment. They are told, never resolved (R-10.5), and never let through
+(R-10.6).
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from fhir_server.booking.index import ACTOR, SLOT, TIME
+from fhir_server.booking.wanted import Wanted, WantedSlot
+from fhir_server.fhir import json
+from fhir_server.fhir.clock import Micros
+from fhir_server.fhir.errors import Conflict
+from fhir_server.fhir.outcome import Issue
+from fhir_server.fhir.reference import local_reference
+from fhir_server.interactions.repository import Repository
+from fhir_server.search.plan import Box, Interval, Query, Target, Test, all_of
+from fhir_server.store.protocol import Stored
+
+# Of a place, only a room or a bed is taken by one appointment at a time (Location.physicalType).
+_EXCLUSIVE_PLACES = frozenset({"ro", "bd"})
+_MOST_NAMED = 10
+
+
+@dataclass(frozen=True, slots=True)
+class Occupation:
+    """An appointment about to occupy its slots and actors; `id` is its own, '' when it is new."""
+
+    id: str
+    appointment: dict[str, Any]
+    wanted: Wanted
+    start: Micros
+    end: Micros
+
+
+async def check(repository: Repository, occupation: Occupation) -> None:
+    """Raises Conflict that names every slot and appointment in the way."""
+    issues = [issue async for issue in _slots_in_the_way(repository, occupation)]
+    issues += [issue async for issue in _actors_in_the_way(repository, occupation)]
+    if issues:
+        raise Conflict(issues=issues[:_MOST_NAMED])
+
+
+async def takers(repository: Repository, slot_id: str, *, but: str = "") -> list[Stored]:
+    """The appointments that take a slot, except one."""
+    test = Test(SLOT, "reference", Target(slot_id, "Slot"))
+    page = await repository.unit.search(Query("Appointment", test, count=1_000))
+    return [stored for stored in page.matches if stored.id != but]
+
+
+async def _slots_in_the_way(repository: Repository, occupation: Occupation) -> Any:
+    for slot in occupation.wanted.slots:
+        taken = await takers(repository, slot.stored.id, but=occupation.id)
+        if len(taken) >= slot.rules.capacity:
+            yield _taken(slot, taken)
+        elif slot.resource["status"] not in ("free", "busy-tentative") and not _is_full_by_itself(
+            slot, taken, occupation
+        ):
+            yield Issue(
+                "conflict",
+                f"Slot/{slot.stored.id} is {slot.resource['status']}, not free; choose another.",
+                slot.at,
+            )
+
+
+def _is_full_by_itself(slot: WantedSlot, taken: list[Stored], occupation: Occupation) -> bool:
+    """Whether the slot is busy because of this very appointment, which keeps it."""
+    keeps = bool(occupation.id) and slot.resource["status"] == "busy"
+    return keeps and len(taken) + 1 >= slot.rules.capacity
+
+
+def _taken(slot: WantedSlot, taken: list[Stored]) -> Issue:
+    by = ", ".join(f"Appointment/{stored.id}" for stored in taken[:_MOST_NAMED])
+    text = f"Slot/{slot.stored.id} is taken ({len(taken)} of {slot.rules.capacity}) by {by}; choose another."
+    return Issue("conflict", text, slot.at)
+
+
+async def _actors_in_the_way(repository: Repository, occupation: Occupation) -> Any:
+    own_slots = {slot.stored.id for slot in occupation.wanted.slots}
+    for n, actor in enumerate(_actors(occupation)):
+        target = local_reference(actor, repository.clinic.base_url)
+        if target is None or not await _is_exclusive(repository, target.type, target.id):
+            continue
+        overlapping = all_of(
+            Test(ACTOR, "reference", Target(target.id, target.type)),
+            Test(TIME, "date", Interval(Box(lo_below=occupation.end, hi_above=occupation.start))),
+        )
+        page = await repository.unit.search(Query("Appointment", overlapping, count=_MOST_NAMED + len(own_slots) * 100))
+        for stored in page.matches:
+            # Those who share a slot within its capacity share its actors too, but a patient is never there twice.
+            shares = target.type != "Patient" and bool(own_slots & _slot_ids(stored))
+            if stored.id != occupation.id and not shares:
+                text = f"{target} is already booked at that time: Appointment/{stored.id}."
+                yield Issue("conflict", text, f"Appointment.participant[{n}].actor")
+
+
+def _actors(occupation: Occupation) -> Iterable[str]:
+    participants = occupation.appointment.get("participant", ())
+    given = [p.get("actor", {}).get("reference", "") for p in participants if p.get("status") != "declined"]
+    return dict.fromkeys((*given, *occupation.wanted.actors))
+
+
+async def _is_exclusive(repository: Repository, type_: str, id_: str) -> bool:
+    if type_ in ("Practitioner", "PractitionerRole", "Patient", "Device"):
+        return True
+    if type_ != "Location":
+        return False
+    stored = await repository.unit.read("Location", id_)
+    if stored is None or stored.body is None:
+        return False
+    physical = json.parse(stored.body).get("physicalType", {})
+    return any(coding.get("code") in _EXCLUSIVE_PLACES for coding in physical.get("coding", ()))
+
+
+def _slot_ids(stored: Stored) -> set[str]:
+    assert stored.body is not None
+    references = [slot.get("reference", "") for slot in json.parse(stored.body).get("slot", ())]
+    return {target.id for target in map(local_reference, references) if target is not None}

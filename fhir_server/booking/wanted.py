@@ -1,0 +1,87 @@
+"""What an appointment asks for, looked up: its slots, their schedules and services, and the clinic's rules for them."""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from fhir_server.booking.clinic_rules import ClinicRules, of_service, strictest
+from fhir_server.fhir import json
+from fhir_server.fhir.clock import Micros
+from fhir_server.fhir.errors import Unprocessable
+from fhir_server.fhir.reference import LocalReference, local_reference
+from fhir_server.interactions.repository import Repository
+from fhir_server.search.dates import interval
+from fhir_server.store.protocol import Stored
+
+Resource = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class WantedSlot:
+    """One slot, as stored, with the rules of the services that its schedule offers."""
+
+    stored: Stored
+    resource: Resource
+    schedule: Resource
+    rules: ClinicRules
+    at: str  # the FHIRPath of the appointment's reference
+
+    @property
+    def start(self) -> Micros:
+        """When it begins."""
+        return interval(self.resource["start"])[0]
+
+    @property
+    def end(self) -> Micros:
+        """When it ends."""
+        return interval(self.resource["end"])[0]
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """All that an appointment takes together."""
+
+    slots: tuple[WantedSlot, ...]
+    rules: ClinicRules = field(default_factory=ClinicRules)
+
+    @property
+    def actors(self) -> tuple[str, ...]:
+        """The references of the schedules' actors, each once."""
+        found = [actor["reference"] for slot in self.slots for actor in slot.schedule["actor"] if "reference" in actor]
+        return tuple(dict.fromkeys(found))
+
+
+async def look_up(repository: Repository, appointment: Resource) -> Wanted:
+    """The slots of an appointment. Raises Unprocessable for a reference that leads to none."""
+    slots = []
+    for n, reference in enumerate(appointment.get("slot", ())):
+        at = f"Appointment.slot[{n}]"
+        target = local_reference(reference.get("reference", ""), repository.clinic.base_url)
+        stored, slot = await _get(repository, target, "Slot")
+        if stored is None or slot is None:
+            raise Unprocessable("There is no such slot; search Slot for the free ones.", expression=at)
+        slots.append(await _slot(repository, stored, slot, at))
+    return Wanted(tuple(slots), strictest(slot.rules for slot in slots))
+
+
+async def _slot(repository: Repository, stored: Stored, slot: Resource, at: str) -> WantedSlot:
+    target = local_reference(slot["schedule"].get("reference", ""), repository.clinic.base_url)
+    _, schedule = await _get(repository, target, "Schedule")
+    schedule = schedule or {"actor": []}
+    rules = []
+    for actor in schedule["actor"]:
+        service_at = local_reference(actor.get("reference", ""), repository.clinic.base_url)
+        _, service = await _get(repository, service_at, "HealthcareService")
+        if service is not None:
+            rules.append(of_service(service))
+    return WantedSlot(stored, slot, schedule, strictest(rules), at)
+
+
+async def _get(
+    repository: Repository, target: LocalReference | None, type_: str
+) -> tuple[Stored | None, Resource | None]:
+    if target is None or target.type != type_:
+        return None, None
+    stored = await repository.unit.read(type_, target.id)
+    if stored is None or stored.body is None:
+        return None, None
+    return stored, json.parse(stored.body)

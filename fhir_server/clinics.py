@@ -1,0 +1,79 @@
+"""The clinics that this process serves: each is made from its kept settings when it is first asked for.
+
+Kept values: `setting/clinic` (JSON: zone, cors_origins) and `secret/pages` (the key of its page links).
+"""
+
+import json
+import secrets
+from dataclasses import asdict, dataclass
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+from fhir_server.fhir.clock import Micros
+from fhir_server.fhir.errors import BadRequest
+from fhir_server.interactions.clinic import Clinic, Server
+from fhir_server.search.extract import Extractor, Walk
+from fhir_server.search.parse import Parser
+from fhir_server.store.protocol import Store, Unit
+
+# After this long, a change of a clinic's settings by another process is seen.
+SEEN_AFTER: Micros = 10_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class ClinicSettings:
+    """What an administrator chooses for one clinic: its IANA time zone, and who may call it from a browser."""
+
+    zone: str = "UTC"
+    cors_origins: tuple[str, ...] = ()
+
+
+async def keep_settings(unit: Unit, settings: ClinicSettings) -> None:
+    """Keep a clinic's settings. Raises BadRequest for an unknown time zone."""
+    try:
+        ZoneInfo(settings.zone)
+    except (ZoneInfoNotFoundError, ValueError) as error:
+        raise BadRequest(f"'{settings.zone}' is no IANA time zone, such as Europe/Berlin.") from error
+    await unit.keep("setting", "clinic", json.dumps(asdict(settings)).encode())
+
+
+class Clinics:
+    """Makes and remembers Clinics."""
+
+    def __init__(self, server: Server, store: Store) -> None:
+        self._server = server
+        self._store = store
+        self._known: dict[str, tuple[Micros, Clinic]] = {}
+        self._walks: dict[str, Walk] = {}
+
+    async def get(self, tenant: str) -> Clinic:
+        """The clinic. Raises NotFound when there is none of this name."""
+        known = self._known.get(tenant)
+        now = self._server.clock()
+        if known is not None and now - known[0] < SEEN_AFTER:
+            return known[1]
+        kept = await self._store.run(tenant, _kept, write=False, quick=True)
+        if kept[1] is None:
+            kept = await self._store.run(tenant, _make_secret, write=True)
+        clinic = self._make(tenant, *kept)
+        self._known[tenant] = (now, clinic)
+        return clinic
+
+    def _make(self, tenant: str, stored: bytes | None, secret: bytes | None) -> Clinic:
+        assert secret is not None
+        settings = ClinicSettings(**json.loads(stored)) if stored is not None else ClinicSettings()
+        base_url = f"{self._server.settings.origin}/{tenant}/fhir"
+        zone = ZoneInfo(settings.zone)
+        extractor = Extractor(self._server.registry, zone=zone, base_url=base_url, walks=self._walks)
+        parser = Parser(self._server.registry, zone, base_url)
+        origins = frozenset(settings.cors_origins)
+        return Clinic(tenant, base_url, zone, secret, origins, extractor, parser, self._server)
+
+
+async def _kept(unit: Unit) -> tuple[bytes | None, bytes | None]:
+    return await unit.peek("setting", "clinic"), await unit.peek("secret", "pages")
+
+
+async def _make_secret(unit: Unit) -> tuple[bytes | None, bytes | None]:
+    if await unit.peek("secret", "pages") is None:
+        await unit.keep("secret", "pages", secrets.token_bytes(32))
+    return await _kept(unit)

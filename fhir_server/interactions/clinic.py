@@ -1,0 +1,61 @@
+"""What the server holds of one tenant while it serves it: names, zone, secrets, and the tools bound to them."""
+
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import tzinfo
+from typing import TYPE_CHECKING, Any, Protocol
+
+from fhir_server.fhir.clock import Clock, Ids
+from fhir_server.fhir.outcome import Issue
+from fhir_server.search.extract import Extractor
+from fhir_server.search.parameters import Registry
+from fhir_server.search.parse import Parser
+from fhir_server.search.plan import Entries
+from fhir_server.settings import Settings
+from profiles.definitions import Definitions
+
+if TYPE_CHECKING:
+    from fhir_server.interactions.interaction import Interaction
+    from fhir_server.interactions.repository import Repository
+
+Resource = dict[str, Any]
+# A write rule sees the resource before (None: new) and after (None: deleted) and returns what to store; it may
+# write other resources in the same Unit, and raises a FhirError to refuse.
+Rule = Callable[["Repository", Resource | None, Resource | None], Awaitable[Resource | None]]
+
+
+class StructureCheck(Protocol):
+    """The validator of the shape of resources."""
+
+    def check(self, resource: dict[str, Any], *, expected_type: str | None = None) -> list[Issue]:
+        """What is wrong with a resource; nothing when it is sound."""
+
+
+@dataclass(frozen=True, slots=True)
+class Server:
+    """What all tenants share."""
+
+    settings: Settings
+    definitions: Definitions
+    registry: Registry
+    structure: StructureCheck
+    clock: Clock
+    ids: Ids
+    table: "Sequence[Interaction]" = ()
+    rules: Mapping[str, Rule] = field(default_factory=dict)
+    # Index entries that only the server's own rules search by, beside those of the search parameters.
+    own_entries: Mapping[str, Callable[[Resource, tzinfo], Entries]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Clinic:
+    """One tenant. `secret` signs its page links; `cors_origins` may call it from a browser (`*`: any)."""
+
+    name: str
+    base_url: str
+    zone: tzinfo
+    secret: bytes
+    cors_origins: frozenset[str]
+    extractor: Extractor
+    parser: Parser
+    server: Server

@@ -1,0 +1,23 @@
+"""patch: a new version by a description of the change (FHIR R4 http.html#patch)."""
+
+from fhir_server.fhir import json, json_patch
+from fhir_server.fhir.errors import BadRequest, Unprocessable
+from fhir_server.interactions.call import Answer, Call
+from fhir_server.interactions.prefer import answer_with
+from fhir_server.interactions.repository import Repository, check_if_match
+
+
+async def handle(call: Call, repository: Repository) -> Answer:
+    """200 with the new version; the result is validated as an update's body would be."""
+    current = await repository.read(call.type, call.id, letter="u")
+    check_if_match(call.headers, current)
+    assert current.body is not None
+    resource = json_patch.apply(call.body, json.parse(current.body))
+    if not isinstance(resource, dict):
+        raise Unprocessable("The patch leaves no resource: its root must stay an object.", code="structure")
+    if resource.get("resourceType") != call.type or resource.get("id") != call.id:
+        raise BadRequest("A patch changes neither resourceType nor id.", expression=f"{call.type}.id")
+    issues = call.clinic.server.structure.check(resource, expected_type=call.type)
+    if issues:
+        raise Unprocessable(issues=issues)
+    return answer_with(call, repository, await repository.update(current, resource, "PATCH"), 200)

@@ -1,0 +1,32 @@
+"""What an answer to a write carries, by the Prefer header (FHIR R4 http.html#ops)."""
+
+from fhir_server.fhir import json
+from fhir_server.fhir.outcome import Issue, operation_outcome
+from fhir_server.interactions.call import Answer, Call
+from fhir_server.interactions.repository import Repository
+from fhir_server.store.protocol import Stored
+
+
+def preference(call: Call, name: str) -> str:
+    """The value of one preference; '' when it is not given (RFC 7240)."""
+    for part in call.headers.get("prefer", "").replace(";", ",").split(","):
+        key, _, value = part.strip().partition("=")
+        if key == name:
+            return value.strip('"')
+    return ""
+
+
+def answer_with(call: Call, repository: Repository, stored: Stored, status: int) -> Answer:
+    """The stored resource, nothing, or an OperationOutcome; Location names the version."""
+    wanted = preference(call, "return")
+    letter = {"POST": "c", "DELETE": "d"}.get(stored.method, "u")
+    if wanted == "minimal":
+        body = b""
+    elif wanted == "OperationOutcome":
+        verb = "Created" if status == 201 else "Updated"
+        issue = Issue("informational", f"{verb} {stored.type}/{stored.id}.", severity="information")
+        body = json.serialise(operation_outcome([issue]))
+    else:
+        body = repository.shown(stored, letter)
+    headers = {"location": f"{call.clinic.base_url}/{stored.type}/{stored.id}/_history/{stored.version}"}
+    return Answer(status, body, stored, headers if status == 201 else {})

@@ -1,0 +1,237 @@
+"""The store as a handler sees it: bound to one Unit, one clinic and one access, with the write rules in the way.
+
+No handler can forget tenancy, access, rules, index or audit: every path to a resource is here.
+"""
+
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from fhir_server.fhir import json, own
+from fhir_server.fhir.clock import instant
+from fhir_server.fhir.errors import BadRequest, Conflict, Forbidden, Gone, NotFound, PreconditionFailed
+from fhir_server.interactions import visibility
+from fhir_server.interactions.access import Access, Grant
+from fhir_server.interactions.clinic import Clinic, Resource
+from fhir_server.search.plan import Entries, Query
+from fhir_server.store.protocol import HistoryQuery, Page, Put, Stored, Unit, VersionConflict
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """A version that was stored, for the audit. `before` is the version it replaced, 0 for none."""
+
+    stored: Stored
+    before: int
+    rule: str = ""
+
+
+Follower = Callable[[Stored], Awaitable[None]]
+
+
+class Repository:
+    """One tenant's resources, as one caller may see and change them, within one Unit."""
+
+    def __init__(self, unit: Unit, clinic: Clinic, access: Access, *, is_import: bool = False) -> None:
+        self.unit = unit
+        self.clinic = clinic
+        self.access = access
+        self.is_import = is_import
+        self.changes: list[Change] = []
+        self.headers: dict[str, str] = {}  # what rules add to the answer
+        self._followers: list[Follower] = []
+
+    # Reading
+
+    async def read(self, type_: str, id_: str, *, letter: str = "r") -> Stored:
+        """The current version, if it is there for this caller. Raises NotFound, Gone."""
+        self.granted(type_, letter)
+        return await self._visible(await self.unit.read(type_, id_), letter)
+
+    async def peek(self, type_: str, id_: str) -> Stored | None:
+        """The current version if it is there for this caller by read or search; None otherwise."""
+        stored = await self.unit.read(type_, id_)
+        if stored is None or stored.is_deleted:
+            return None
+        return stored if self.may_see(stored, "r") or self.may_see(stored, "s") else None
+
+    async def vread(self, type_: str, id_: str, version: int) -> Stored:
+        """One version, if the resource is there for this caller. Raises NotFound, Gone."""
+        self.granted(type_, "r")
+        return await self._visible(await self.unit.vread(type_, id_, version), "r")
+
+    async def search(self, query: Query, *, letter: str = "s") -> Page:
+        """One page of what matches and is there for this caller. Raises Forbidden."""
+        registry = self.clinic.server.registry
+        where = visibility.bound(query.type, query.where, query.sort, self.access, letter, registry)
+        return await self.unit.search(replace(query, where=where))
+
+    async def history(self, query: HistoryQuery, *, letter: str) -> Page:
+        """One page of versions; those of resources that are not there for this caller are left out."""
+        page = await self.unit.history(query)
+        kept = [stored for stored in page.matches if await self.version_is_visible(stored, letter)]
+        return Page(kept, page.next, page.total if len(kept) == len(page.matches) else None)
+
+    def granted(self, type_: str, letter: str) -> tuple[Grant, ...]:
+        """The grants for a letter on a type. Raises Forbidden when there is none."""
+        grants = self.access.of(type_, letter)
+        if not grants:
+            raise Forbidden(f"Nothing grants this caller '{letter}' on {type_}.")
+        return grants
+
+    def shown(self, stored: Stored, letter: str = "r") -> bytes:
+        """The body as this caller may see it: whole, or narrowed to the elements of the grants that let it through."""
+        assert stored.body is not None
+        grants = self.access.of(stored.type, letter)
+        if any(grant.elements is None for grant in grants if visibility.is_everything(grant)):
+            return stored.body
+        resource = json.parse(stored.body)
+        entries = self.clinic.extractor.entries(resource)
+        elements = visibility.elements(grants, entries)
+        return stored.body if elements is None else json.serialise(visibility.narrow(resource, elements))
+
+    def may_see(self, stored: Stored, letter: str) -> bool:
+        """Whether a current version is there for this caller under a letter."""
+        grants = self.access.of(stored.type, letter)
+        if any(visibility.is_everything(grant) for grant in grants):
+            return True
+        if not grants or stored.body is None:
+            return False
+        entries = self.clinic.extractor.entries(json.parse(stored.body))
+        return any(visibility.allows(grant, entries) for grant in grants)
+
+    async def _visible(self, stored: Stored | None, letter: str) -> Stored:
+        if stored is None or not await self.version_is_visible(stored, letter):
+            raise NotFound("There is no such resource here.")  # one text, whether it is absent or out of sight
+        if stored.is_deleted:
+            raise Gone(f"This {stored.type} was deleted.")
+        return stored
+
+    async def version_is_visible(self, stored: Stored, letter: str) -> bool:
+        """A deletion is as visible as the version before it."""
+        if stored.is_deleted and not any(visibility.is_everything(g) for g in self.access.of(stored.type, letter)):
+            before = await self.unit.vread(stored.type, stored.id, stored.version - 1)
+            return before is not None and self.may_see(before, letter)
+        return self.may_see(stored, letter)
+
+    # Writing
+
+    async def create(self, resource: Resource, *, id_: str | None = None) -> Stored:
+        """Store a new resource, under a new id unless one is given."""
+        grants = self.granted(resource["resourceType"], "c")
+        return await self._write(None, resource, id_ or self.clinic.server.ids.resource_id(), "POST", grants)
+
+    async def update(self, before: Stored, resource: Resource, method: str = "PUT") -> Stored:
+        """Store a new version of a resource that this caller was shown."""
+        return await self._write(before, resource, before.id, method, self.granted(before.type, "u"))
+
+    async def create_at(self, resource: Resource, id_: str, before: Stored | None) -> Stored:
+        """Store a resource at an id of the caller's choice: never used, or deleted (`before`)."""
+        grants = self.granted(resource["resourceType"], "c")
+        return await self._write(before, resource, id_, "PUT", grants)
+
+    async def delete(self, before: Stored) -> Stored:
+        """Delete a resource that this caller was shown."""
+        return await self._write(before, None, before.id, "DELETE", self.granted(before.type, "d"))
+
+    async def put(self, before: Stored | None, resource: Resource, *, rule: str, method: str = "") -> Stored:
+        """Store what a rule of the server decides, without asking for the caller's grants. `rule` is audited."""
+        id_ = before.id if before is not None else self.clinic.server.ids.resource_id()
+        return await self._store(before, resource, id_, method or ("PUT" if before else "POST"), rule=rule)
+
+    async def _write(
+        self, before: Stored | None, after: Resource | None, id_: str, method: str, grants: Sequence[Grant]
+    ) -> Stored:
+        old = json.parse(before.body) if before is not None and before.body is not None else None
+        if after is not None:
+            own.set_tags(after, own.own_tags(old))
+            after["id"] = id_
+        type_ = before.type if before is not None else str((after or {})["resourceType"])
+        rule = self.clinic.server.rules.get(type_)
+        if rule is not None:
+            after = await rule(self, old, after)
+        followers, self._followers = self._followers, []
+        stored = await self._store(before, after, id_, method, grants=grants, type_=type_)
+        for follow in followers:
+            await follow(stored)
+        # A rule may have made a newer version of what was written.
+        same = [c.stored for c in self.changes if (c.stored.type, c.stored.id) == (stored.type, stored.id)]
+        return same[-1]
+
+    def then(self, follower: Follower) -> None:
+        """Have a rule go on once what it was asked about is stored, in the same Unit."""
+        self._followers.append(follower)
+
+    async def _store(
+        self,
+        before: Stored | None,
+        resource: Resource | None,
+        id_: str,
+        method: str,
+        *,
+        grants: Sequence[Grant] | None = None,
+        rule: str = "",
+        type_: str = "",
+    ) -> Stored:
+        type_ = type_ or str((resource or {})["resourceType"])
+        version = before.version if before is not None else 0
+        updated = max(self.clinic.server.clock(), before.updated + 1 if before is not None else 0)
+        body: bytes | None = None
+        entries: Entries = {}
+        patients = before.patients if before is not None else ()
+        if resource is not None:
+            body = self._stamp(resource, id_, version + 1, updated)
+            entries = self._entries(resource)
+            patients = visibility.patients_of(type_, id_, entries, self.clinic.server.definitions)
+            if grants is not None and not any(visibility.allows(grant, entries) for grant in grants):
+                raise Forbidden(f"The {type_} as it would be is outside of what this caller may write.")
+        try:
+            stored = await self.unit.put(Put(type_, id_, version, updated, body, entries, method, patients))
+        except VersionConflict as error:
+            raise Conflict(
+                f"The {type_} was changed meanwhile; it is at version {error.current}. Read it again."
+            ) from error
+        self.changes.append(Change(stored, version if before is not None and not before.is_deleted else 0, rule))
+        return stored
+
+    def _stamp(self, resource: Resource, id_: str, version: int, updated: int) -> bytes:
+        """The body with the server's own meta; the resource's type first, then id and meta."""
+        meta = {"versionId": str(version), "lastUpdated": instant(updated)}
+        given = resource.get("meta", {})
+        meta |= {name: value for name, value in given.items() if name not in meta}
+        rest = {name: value for name, value in resource.items() if name not in ("resourceType", "id", "meta")}
+        resource["id"], resource["meta"] = id_, meta
+        return json.serialise({"resourceType": resource["resourceType"], "id": id_, "meta": meta, **rest})
+
+    def _entries(self, resource: Resource) -> Entries:
+        entries = self.clinic.extractor.entries(resource)
+        own_entries = self.clinic.server.own_entries.get(resource["resourceType"])
+        if own_entries is None:
+            return entries
+        merged: dict[Any, list[tuple[Any, ...]]] = {shape: list(found) for shape, found in entries.items()}
+        for shape, found in own_entries(resource, self.clinic.zone).items():
+            merged.setdefault(shape, []).extend(found)
+        return merged
+
+
+def check_if_match(headers: Mapping[str, str], current: Stored | None) -> None:
+    """The condition of If-Match (RFC 9110 §13.1.1). Raises BadRequest, PreconditionFailed."""
+    wanted = headers.get("if-match")
+    if wanted is None:
+        return
+    if wanted.strip() == "*":
+        if current is None or current.is_deleted:
+            raise PreconditionFailed("There is no current version for 'If-Match: *'.")
+        return
+    versions = [version_of(tag) for tag in wanted.split(",")]
+    if current is None or str(current.version) not in versions:
+        at = f"is at version {current.version}" if current is not None and not current.is_deleted else "is not there"
+        raise PreconditionFailed(f"If-Match does not hold: the resource {at}. Read it again and repeat the change.")
+
+
+def version_of(tag: str) -> str:
+    """The version in an entity tag such as W/"3". Raises BadRequest."""
+    text = tag.strip().removeprefix("W/")
+    if len(text) < 3 or text[0] != '"' or text[-1] != '"':
+        raise BadRequest('An entity tag looks like W/"3", with the version between the quotes.')
+    return text[1:-1]

@@ -1,0 +1,116 @@
+"""What the audit log is told of a request: one place for every interaction (IHE BALP; R-6.5, R-10.7)."""
+
+from collections.abc import Sequence
+
+from fhir_server.audit.event import Event
+from fhir_server.fhir.clock import Clock, Micros
+from fhir_server.fhir.errors import FhirError
+from fhir_server.interactions.access import Access
+from fhir_server.interactions.repository import Change
+from fhir_server.rest.request import Request
+from fhir_server.rest.table import Found
+from fhir_server.store.protocol import Stored
+
+_SUBTYPES = {"POST": ("create", "C"), "PUT": ("update", "U"), "PATCH": ("patch", "U"), "DELETE": ("delete", "D")}
+_LONGEST_QUERY = 2_000
+
+
+class Recorder:
+    """Makes the events of one request."""
+
+    def __init__(self, clock: Clock, request: Request, access: Access, found: Found) -> None:
+        self._clock, self._request, self._access, self._found = clock, request, access, found
+
+    def changes(self, changes: Sequence[Change]) -> list[Event]:
+        """One event for each version that was stored, those that followed by a rule included."""
+        made = []
+        for change in changes:
+            stored = change.stored
+            subtype, action = _SUBTYPES[stored.method]
+            if action == "U" and change.before == 0:
+                subtype, action = "create", "C"  # update-as-create made a new resource
+            made.append(
+                self._event(
+                    subtype,
+                    action,
+                    entity=f"{stored.type}/{stored.id}/_history/{stored.version}",
+                    before=change.before,
+                    patients=stored.patients,
+                    rule=change.rule or self._rule(stored.type),
+                )
+            )
+        return made
+
+    def seen(self, shown: Sequence[Stored]) -> list[Event]:
+        """The events of a read, or of a search: one for each patient whose data were found."""
+        row, found = self._found.interaction, self._found
+        if row.action == "E":
+            patients = dict.fromkeys(patient for stored in shown for patient in stored.patients)
+            query = _query(self._request, found)
+            return [
+                self._event(row.name, "E", query=query, patients=(patient,) if patient else ())
+                for patient in patients or [""]
+            ]
+        version = f"/_history/{shown[0].version}" if len(shown) == 1 and found.id else ""
+        entity = f"{found.type}/{found.id}{version}" if found.id else ""
+        patients = dict.fromkeys(patient for stored in shown for patient in stored.patients)
+        query = "" if row.name in ("read", "vread") else _query(self._request, found)
+        return [self._event(row.name, row.action, entity=entity, query=query, patients=tuple(patients))]
+
+    def _rule(self, type_: str) -> str:
+        grants = self._access.of(type_, self._found.interaction.letter)
+        return grants[0].rule if grants else ""
+
+    def _event(
+        self,
+        subtype: str,
+        action: str,
+        *,
+        entity: str = "",
+        before: int = 0,
+        query: str = "",
+        patients: tuple[str, ...] = (),
+        rule: str = "",
+    ) -> Event:
+        agent, request = self._access.agent, self._request
+        return Event(
+            subtype, action, "0", self._clock(), agent.client_id, agent.fhir_user, agent.name, agent.role,
+            agent.token_id, request.address, request.request_id, correlation(request), entity, before, query,
+            patients, rule or self._rule(self._found.type),
+        )  # fmt: skip
+
+
+def refusal(now: Micros, request: Request, access: Access, found: Found | None, error: FhirError) -> Event:
+    """The event of a refused (outcome 4) or failed (8) request. It tells what was asked, never what is there."""
+    agent = access.agent
+    row = found.interaction if found is not None else None
+    entity = f"{found.type}/{found.id}" if found is not None and found.type and found.id else ""
+    return Event(
+        row.name if row is not None else "unknown",
+        (row.action if row is not None else "") or "E",
+        "8" if error.status >= 500 else "4",
+        now,
+        agent.client_id, agent.fhir_user, agent.name, agent.role, agent.token_id,
+        request.address, request.request_id, correlation(request), entity,
+        query="" if entity else _query(request, found),
+        description=f"{error.status} {error.issues[0].code}",
+    )  # fmt: skip
+
+
+def correlation(request: Request) -> str:
+    """What ties one person's action together across surfaces: the caller's own id, or its trace's (W3C traceparent)."""
+    given = request.headers.get("x-correlation-id", "")
+    if given and len(given) <= 128 and given.isprintable():
+        return given
+    parts = request.headers.get("traceparent", "").split("-")
+    return parts[1] if len(parts) == 4 and len(parts[1]) == 32 else ""
+
+
+def _query(request: Request, found: Found | None) -> str:
+    """Method and URL below the base, with a POST search's form."""
+    text = f"{request.method} {'/'.join(request.segments)}"
+    if request.query:
+        text += f"?{request.query}"
+    if found is not None and found.interaction.body == "form":
+        text += f" {request.body.decode('utf-8', 'replace')}"
+    return text[:_LONGEST_QUERY]

@@ -1,0 +1,120 @@
+"""The ASGI endpoint of the FHIR bases: from bytes to a Request, and from a Response to bytes.
+
+Thin on purpose: no routing or middleware of a framework stands between a read and the store.
+"""
+
+import re
+import secrets
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any
+from urllib.parse import unquote
+
+from fhir_server.fhir import json
+from fhir_server.fhir.errors import FhirError, TooLarge
+from fhir_server.fhir.outcome import operation_outcome
+from fhir_server.interactions.clinic import Clinic
+from fhir_server.rest.negotiate import JSON
+from fhir_server.rest.pipeline import Pipeline
+from fhir_server.rest.request import Request, Response
+from fhir_server.rest.respond import preflight
+from fhir_server.settings import Settings
+
+Scope = Mapping[str, Any]
+Receive = Callable[[], Awaitable[dict[str, Any]]]
+Send = Callable[[dict[str, Any]], Awaitable[None]]
+
+_REQUEST_ID = re.compile(r"[A-Za-z0-9._:\-]{1,64}")
+
+
+class FhirEndpoint:
+    """Serves `/{tenant}/fhir/…`, and `/fhir/…` for the mounted tenant."""
+
+    def __init__(self, settings: Settings, pipeline: Pipeline, clinics: Callable[[str], Awaitable[Clinic]]) -> None:
+        self._settings, self._pipeline, self._clinics = settings, pipeline, clinics
+
+    def base_of(self, path: str) -> tuple[str, str] | None:
+        """The tenant and the rest of the path, for a path below a FHIR base; None for any other."""
+        tenant, _, rest = path[1:].partition("/")
+        if tenant == "fhir" and self._settings.mounted_tenant:
+            return self._settings.mounted_tenant, rest
+        head, _, rest = rest.partition("/")
+        return (tenant, rest) if head == "fhir" and tenant else None
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one HTTP request."""
+        base = self.base_of(scope["raw_path"].decode("ascii", "replace").partition("?")[0])
+        assert base is not None
+        tenant, rest = base
+        headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
+        request_id = headers.get("x-request-id", "")
+        if _REQUEST_ID.fullmatch(request_id) is None:
+            request_id = secrets.token_hex(8)
+        method = scope["method"]
+        if method == "OPTIONS" and "origin" in headers and "access-control-request-method" in headers:
+            await _send(send, await self._preflight(tenant, headers["origin"]))
+            return
+        try:
+            body = await _body(receive, headers, self._settings.largest_body) if method not in ("GET", "HEAD") else b""
+        except TooLarge as error:
+            await _send(send, _refused(error, request_id))
+            return
+        request = Request(
+            "GET" if method == "HEAD" else method,
+            unquote(tenant),
+            tuple(unquote(part) for part in rest.rstrip("/").split("/")) if rest.strip("/") else (),
+            scope["query_string"].decode("latin-1"),
+            headers,
+            body,
+            self._address(scope, headers),
+            request_id,
+        )
+        await _send(send, await self._pipeline.perform(request), without_body=method == "HEAD")
+
+    async def _preflight(self, tenant: str, origin: str) -> Response:
+        try:
+            return preflight(await self._clinics(tenant), origin)
+        except FhirError as error:
+            return _refused(error, "")
+
+    def _address(self, scope: Scope, headers: Mapping[str, str]) -> str:
+        """The caller's address; `Forwarded` (RFC 7239) counts only from a trusted proxy."""
+        client = scope.get("client")
+        address = client[0] if client else ""
+        if address in self._settings.trusted_proxies:
+            match = re.search(r'for="?\[?([0-9A-Fa-f:.]+)\]?', headers.get("forwarded", ""))
+            if match is not None:
+                return match.group(1)
+        return address
+
+
+async def _body(receive: Receive, headers: Mapping[str, str], largest: int) -> bytes:
+    """The whole body. Raises TooLarge as soon as it is known to be longer than `largest`."""
+    length = headers.get("content-length", "0")
+    chunks, size, more = [], 0, True
+    too_large = TooLarge(f"The body is longer than {largest} bytes, the most that this server takes.")
+    if length.isdigit() and int(length) > largest:
+        raise too_large
+    while more:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            break
+        chunk = message.get("body", b"")
+        size += len(chunk)
+        if size > largest:
+            raise too_large
+        chunks.append(chunk)
+        more = message.get("more_body", False)
+    return b"".join(chunks)
+
+
+def _refused(error: FhirError, request_id: str) -> Response:
+    headers = {"content-type": JSON, "x-request-id": request_id, **error.headers}
+    return Response(error.status, headers, json.serialise(operation_outcome(error.issues)))
+
+
+async def _send(send: Send, response: Response, *, without_body: bool = False) -> None:
+    headers = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in response.headers.items()]
+    if response.status not in (204, 304):
+        headers.append((b"content-length", str(len(response.body)).encode()))
+    await send({"type": "http.response.start", "status": response.status, "headers": headers})
+    await send({"type": "http.response.body", "body": b"" if without_body else response.body})

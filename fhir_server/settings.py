@@ -1,0 +1,65 @@
+"""The server's settings: environment variables `FHIR_SERVER_*`, read once at the start (docs/settings.md)."""
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any, get_type_hints
+
+PREFIX = "FHIR_SERVER_"
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """Every setting with its default; the name of a variable is the field's in capitals after `FHIR_SERVER_`."""
+
+    data: Path = Path("data")
+    """The folder of the embedded store."""
+    origin: str = "http://127.0.0.1:8000"
+    """The public base URL of the server, without a trailing slash; every link begins with it."""
+    trusted_proxies: tuple[str, ...] = ()
+    """Addresses whose `Forwarded` header tells the client's address; comma-separated."""
+    mounted_tenant: str = ""
+    """The one clinic that is served at `/fhir` as well."""
+    update_as_create: bool = True
+    """Whether PUT to an id that was never used makes the resource."""
+    largest_body: int = 10_000_000
+    """The longest request body, in bytes; a longer one is refused with 413."""
+    page_size: int = 20
+    """Matches on a page when `_count` is not given."""
+    largest_page: int = 1_000
+    """The most matches on a page, whatever `_count` asks."""
+    page_link_seconds: int = 86_400
+    """How long a page link works."""
+    audit_reads: bool = True
+    """Whether reads and searches are audited. Without it, who saw what cannot be told."""
+
+
+def from_environment(environment: Mapping[str, str] = os.environ) -> Settings:
+    """The settings of the environment. Raises ValueError that names an unknown or malformed variable."""
+    types = get_type_hints(Settings)
+    given: dict[str, Any] = {}
+    known = {f"{PREFIX}{field.name.upper()}": field.name for field in fields(Settings)}
+    for variable, text in environment.items():
+        if variable.startswith(PREFIX):
+            if variable not in known:
+                raise ValueError(f"{variable} is no setting of this server; see docs/settings.md.")
+            name = known[variable]
+            given[name] = _value(variable, text, types[name])
+    return Settings(**given)
+
+
+def _value(variable: str, text: str, type_: Any) -> Any:
+    if type_ is bool:
+        if text not in ("true", "false"):
+            raise ValueError(f"{variable} must be true or false.")
+        return text == "true"
+    if type_ is int:
+        if not text.isascii() or not text.isdigit():
+            raise ValueError(f"{variable} must be a whole number.")
+        return int(text)
+    if type_ is Path:
+        return Path(text)
+    if type_ is str:
+        return text.rstrip("/")
+    return tuple(part.strip() for part in text.split(",") if part.strip())
