@@ -17,7 +17,7 @@ from fhir_server.clinics import Clinics
 from fhir_server.fhir.clock import Clock, Ids, system_clock
 from fhir_server.interactions.access import ANONYMOUS, Access
 from fhir_server.interactions.clinic import Clinic, Server
-from fhir_server.rest.http import FhirEndpoint
+from fhir_server.rest.http import FhirEndpoint, path_of
 from fhir_server.rest.pipeline import Pipeline
 from fhir_server.rest.table import TABLE
 from fhir_server.search.parameters import Registry
@@ -89,7 +89,7 @@ def make_app(parts: Parts) -> Asgi:
     web = _web(parts)
 
     async def app(scope: Mapping[str, Any], receive: Any, send: Any) -> None:
-        if scope["type"] == "http" and fhir.base_of(scope["path"]) is not None:
+        if scope["type"] == "http" and fhir.base_of(path_of(scope)) is not None:
             await fhir(scope, receive, send)
         else:
             await web(scope, receive, send)  # type: ignore[arg-type]
