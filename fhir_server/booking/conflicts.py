@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
+from fhir_server.booking import holds
 from fhir_server.booking.index import ACTOR, SLOT, TIME
 from fhir_server.booking.wanted import Wanted, WantedSlot
 from fhir_server.fhir import json
@@ -53,8 +54,8 @@ async def _slots_in_the_way(repository: Repository, occupation: Occupation) -> A
         taken = await takers(repository, slot.stored.id, but=occupation.id)
         if len(taken) >= slot.rules.capacity:
             yield _taken(slot, taken)
-        elif slot.resource["status"] not in ("free", "busy-tentative") and not _is_full_by_itself(
-            slot, taken, occupation
+        elif not _is_full_by_itself(slot, taken, occupation) and not await holds.is_free(
+            repository, slot, appointment_id=occupation.id
         ):
             yield Issue(
                 "conflict",

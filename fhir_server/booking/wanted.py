@@ -67,6 +67,12 @@ async def look_up(repository: Repository, appointment: Resource) -> Wanted:
     return Wanted(tuple(slots), strictest(slot.rules for slot in slots))
 
 
+async def slot_by_id(repository: Repository, id_: str) -> WantedSlot | None:
+    """One slot; None when it is not there."""
+    stored, slot = await _get(repository, LocalReference("Slot", id_), "Slot")
+    return await _slot(repository, stored, slot, "Slot") if stored is not None and slot is not None else None
+
+
 async def _slot(repository: Repository, stored: Stored, slot: Resource, at: str) -> WantedSlot:
     target = local_reference(slot["schedule"].get("reference", ""), repository.clinic.base_url)
     _, schedule = await _get(repository, target, "Schedule")
