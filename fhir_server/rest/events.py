@@ -23,7 +23,7 @@ class Recorder:
 
     def changes(self, changes: Sequence[Change]) -> list[Event]:
         """One event for each version that was stored, those that followed by a rule included."""
-        return events_of(changes, self._event("", ""))
+        return events_of(changes, self._event("", "")) if changes else []
 
     def seen(self, shown: Sequence[Stored]) -> list[Event]:
         """The events of a read, or of a search: one for each patient whose data were found."""
