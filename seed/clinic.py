@@ -6,7 +6,7 @@ every run; only dates move with the day.
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from datetime import datetime, timedelta, tzinfo
+from datetime import date, datetime, timedelta, tzinfo
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -75,6 +75,23 @@ async def make_demo(store: Store, clinics: Clinics, clock: Clock, command: Comma
     return await store.run(TENANT, work, write=True)
 
 
+async def has_slots(store: Store, clock: Clock) -> bool:
+    """Whether the demo clinic has slots for as long ahead as it was made with."""
+    last = list(_demo_slots(clock))[-1]["id"]
+
+    async def work(unit: Unit) -> bool:
+        return await unit.read("Slot", last) is not None
+
+    return await store.run(TENANT, work, write=False, quick=True)
+
+
+async def add_slots(store: Store, clinics: Clinics, clock: Clock, command: Command) -> Outcome:
+    """Bring the demo clinic's free slots up to today; what is there stays as it is."""
+    writer = Writer(store, await clinics.get(TENANT), command, RULE)
+    await writer.begin()
+    return await writer.write([Item(RULE, "", slot) for slot in _demo_slots(clock)], only_new=True)
+
+
 async def add(
     writer: Writer, clock: Clock, zone: tzinfo, size: Size, progress: Callable[[int], None] = lambda _: None
 ) -> Outcome:
@@ -97,19 +114,28 @@ async def add(
 
 def _demo_resources(clock: Clock) -> list[dict[str, Any]]:
     zone = ZoneInfo(practice.ZONE)
-    today = datetime.fromtimestamp(clock() / 1_000_000, zone).date()
+    today = _today(clock, zone)
     doctors = tuple(one.id for one in PRACTITIONERS)
     return [
         *practice.configuration(),
         *access.staff(),
         *people.patients(PATIENTS - 1, today, zone, doctors, named=True),
         *us_core.patient(today),
-        *slots(PRACTITIONERS, today + timedelta(days=1), DAYS, zone),
+        *_demo_slots(clock),
     ]
 
 
+def _demo_slots(clock: Clock) -> Iterable[dict[str, Any]]:
+    zone = ZoneInfo(practice.ZONE)
+    return slots(PRACTITIONERS, _today(clock, zone) + timedelta(days=1), DAYS, zone)
+
+
+def _today(clock: Clock, zone: tzinfo) -> date:
+    return datetime.fromtimestamp(clock() / 1_000_000, zone).date()
+
+
 def _synthetic(clock: Clock, zone: tzinfo, size: Size) -> Iterable[dict[str, Any]]:
-    today = datetime.fromtimestamp(clock() / 1_000_000, zone).date()
+    today = _today(clock, zone)
     treating: tuple[Practitioner, ...] = (
         *PRACTITIONERS[: size.practitioners],
         *(practice.further(n) for n in range(len(PRACTITIONERS) + 1, size.practitioners + 1)),
