@@ -54,6 +54,8 @@ async def _slots_in_the_way(repository: Repository, occupation: Occupation) -> A
         taken = await takers(repository, slot.stored.id, but=occupation.id)
         if len(taken) >= slot.rules.capacity:
             yield _taken(slot, taken)
+        elif repository.is_import and slot.resource["status"] == "busy":
+            continue  # busy because of the appointment that comes along with it
         elif not _is_full_by_itself(slot, taken, occupation) and not await holds.is_free(
             repository, slot, appointment_id=occupation.id
         ):

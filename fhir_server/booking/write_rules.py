@@ -41,7 +41,7 @@ async def appointment(repository: Repository, before: Resource | None, after: Re
             _follow_up(repository, wanted)
     if new in OCCUPYING:
         await check(repository, _occupation(repository, (before or {}).get("id", ""), after, wanted))
-        if old not in OCCUPYING:
+        if old not in OCCUPYING and not repository.is_import:
             _accept(after)
     if old in OCCUPYING or new in OCCUPYING or (old in OPEN and new not in OPEN):
         repository.then(lambda stored: settle_slots(repository, stored.id, before, wanted))
