@@ -37,7 +37,8 @@ def _walk(chain: str, path: Path) -> Verified:
         ):
             if number != count + 1:
                 return Verified(chain, count, f"after entry {chain}-{count} comes {chain}-{number}")
-            if link(before, number, recorded, body) != hash_:
+            is_bytes = isinstance(body, bytes) and isinstance(recorded, int)
+            if not is_bytes or link(before, number, recorded, body) != hash_:
                 return Verified(chain, count, f"entry {chain}-{number} is not what was recorded")
             before, count = hash_, number
         return Verified(chain, count)
