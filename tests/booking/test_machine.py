@@ -171,7 +171,12 @@ class Books(RuleBasedStateMachine):
     @invariant()
     def each_change_is_audited_once(self) -> None:
         events = self.do(self.harness.events())
-        versions = [event.entity for event in events if event.action in "CUD" and event.outcome == "0" and event.entity]
+        # A deletion of what is deleted already is audited too, and changes nothing.
+        versions = [
+            event.entity
+            for event in events
+            if event.outcome == "0" and event.action in "CUD" and "/_history/" in event.entity
+        ]
         assert len(versions) == len(set(versions)) == self.do(self.harness.versions())
 
     @invariant()

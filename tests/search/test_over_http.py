@@ -203,6 +203,20 @@ async def test_self_link_says_what_was_applied(world: Harness) -> None:
     assert link(answer, "self") == "/demo/fhir/Patient?family=m%C3%BCller&_count=1000"
 
 
+async def test_what_is_deleted_is_not_found_by_what_points_at_it(world: Harness) -> None:
+    assert (await world.delete("Patient/pat-1")).status_code == 204
+    for type_, query in (
+        ("Patient", "_has:Appointment:patient:status=booked"),
+        ("Appointment", "patient.name=jose"),
+        ("Appointment", "patient._has:Observation:patient:status=final&_id=app-1"),
+        ("Patient", "_id=pat-1"),
+        ("Observation", "patient:Patient._has:Appointment:patient:status=booked"),
+    ):
+        assert ids(await world.get(f"{type_}?{query}", "admin")) == []
+    answer = await world.get("Appointment?_id=app-1&_include=Appointment:patient", "admin")
+    assert (ids(answer), ids(answer, "include")) == (["app-1"], [])
+
+
 @pytest.mark.parametrize("query", ["_elements=deceased", "_summary=true", "_elements=deceased,name"])
 async def test_a_choice_is_named_without_its_type(world: Harness, query: str) -> None:
     """search.html#elements: `deceased` is deceasedBoolean or deceasedDateTime."""

@@ -112,7 +112,8 @@ def drive(type_: str, node: Node) -> Sql | None:
                 return None
             return (
                 Sql(
-                    "SELECT key FROM resource WHERE type = ? AND id IN (SELECT id FROM reference WHERE key IN (",
+                    "SELECT key FROM resource WHERE type = ? AND body IS NOT NULL "
+                    "AND id IN (SELECT id FROM reference WHERE key IN (",
                     (type_,),
                 )
                 + sources
@@ -241,4 +242,6 @@ def _lo_bounds(shape: str, box: Box, span: int) -> list[Sql]:
 def _above(value: str) -> Sql:
     parts = value.split("/")
     paths = ["/".join(parts[:n]) for n in range(1, len(parts) + 1)]
-    return Sql(f"value IN ({', '.join('?' * len(paths))})", tuple(paths))
+    # A stored path may end in a slash.
+    found = tuple(dict.fromkeys([value, *paths, *(f"{path}/" for path in paths[:-1])]))
+    return Sql(f"value IN ({', '.join('?' * len(found))})", found)
