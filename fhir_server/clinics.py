@@ -67,8 +67,15 @@ class Clinics:
         settings = ClinicSettings(**json.loads(stored)) if stored is not None else ClinicSettings()
         base_url = f"{self._server.settings.origin}/{tenant}/fhir"
         zone = ZoneInfo(settings.zone)
-        extractor = Extractor(self._server.registry, zone=zone, base_url=base_url, walks=self._walks)
-        parser = Parser(self._server.registry, zone, base_url)
+        extractor = Extractor(
+            self._server.registry,
+            zone=zone,
+            base_url=base_url,
+            texts=True,
+            content=self._server.settings.content_search,
+            walks=self._walks,
+        )
+        parser = Parser(self._server.registry, zone, base_url, texts=True, content=self._server.settings.content_search)
         origins = frozenset(settings.cors_origins)
         return Clinic(tenant, base_url, zone, secret, origins, extractor, parser, self._server)
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from typing import Any
 
 from fhir_server.interactions.call import Answer, Call
 from fhir_server.interactions.repository import Repository
@@ -11,18 +12,24 @@ Handler = Callable[[Call, Repository], Awaitable[Answer]]
 
 @dataclass(frozen=True, slots=True)
 class Interaction:
-    """One row. `body` says what the request carries: resource, parameters, patch, form, or nothing."""
+    """One row. `body` says what the request carries: a resource, a patch, a form, a bundle, parameters, or nothing.
+
+    `prepare` is what can be done before the Unit begins; its result is the body that the handler sees. `outside`
+    stands in the handler's place where the work is not one Unit.
+    """
 
     name: str
     method: str
     path: str
     letter: str
     action: str
-    handler: Handler
+    handler: Handler | None
     body: str = ""
     is_quick: bool = False
+    prepare: Callable[[Call], Any] | None = None
+    outside: Callable[[Call], Awaitable[Answer]] | None = None
 
     @property
     def writes(self) -> bool:
         """Whether its Unit writes."""
-        return self.action in ("C", "U", "D")
+        return self.action in ("C", "U", "D") or self.name == "transaction"

@@ -72,6 +72,12 @@ class Repository:
         kept = [stored for stored in page.matches if await self.version_is_visible(stored, letter)]
         return Page(kept, page.next, page.total if len(kept) == len(page.matches) else None)
 
+    async def guard(self, type_: str, pairs: Sequence[tuple[str, str]]) -> None:
+        """Have Units that decide on what one criterion finds conflict, on stores that do not write serially."""
+        guard = getattr(self.unit, "guard", None)
+        if guard is not None:
+            await guard(f"{type_}?{sorted(pairs)}")
+
     def granted(self, type_: str, letter: str) -> tuple[Grant, ...]:
         """The grants for a letter on a type. Raises Forbidden when there is none."""
         grants = self.access.of(type_, letter)
@@ -162,6 +168,7 @@ class Repository:
     ) -> Stored:
         old = json.parse(before.body) if before is not None and before.body is not None else None
         if after is not None:
+            after = json.copy(after)  # a Unit may run again, from what the caller sent
             own.set_tags(after, own.own_tags(old))
             after["id"] = id_
         type_ = before.type if before is not None else str((after or {})["resourceType"])

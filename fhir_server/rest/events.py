@@ -35,6 +35,10 @@ class Recorder:
                 self._event(row.name, "E", query=query, patients=(patient,) if patient else ())
                 for patient in patients or [""]
             ]
+        if row.writes and not found.id and len(shown) == 1:  # a condition found it, and nothing was written
+            stored = shown[0]
+            entity = f"{stored.type}/{stored.id}/_history/{stored.version}"
+            return [self._event(row.name, "R", entity=entity, patients=stored.patients)]
         version = f"/_history/{shown[0].version}" if len(shown) == 1 and found.id else ""
         entity = f"{found.type}/{found.id}{version}" if found.id else ""
         patients = dict.fromkeys(patient for stored in shown for patient in stored.patients)

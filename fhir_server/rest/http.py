@@ -13,6 +13,7 @@ from fhir_server.fhir import json
 from fhir_server.fhir.errors import FhirError, TooLarge
 from fhir_server.fhir.outcome import operation_outcome
 from fhir_server.interactions.clinic import Clinic
+from fhir_server.rest.encoding import packed, unpacked
 from fhir_server.rest.negotiate import JSON
 from fhir_server.rest.pipeline import Pipeline
 from fhir_server.rest.request import Request, Response
@@ -60,8 +61,10 @@ class FhirEndpoint:
             return
         body, fault = b"", None
         try:
-            body = await _body(receive, headers, self._settings.largest_body) if method not in ("GET", "HEAD") else b""
-        except TooLarge as error:
+            if method not in ("GET", "HEAD"):
+                largest = self._settings.largest_body
+                body = unpacked(await _body(receive, headers, largest), headers, largest)
+        except FhirError as error:
             fault = error
         except _Left:
             return
@@ -75,7 +78,12 @@ class FhirEndpoint:
             self._address(scope, headers),
             request_id,
         )
-        await _send(send, await self._pipeline.perform(request, fault), without_body=method == "HEAD")
+        response = await self._pipeline.perform(request, fault)
+        coding, response.body = packed(response.body, headers)
+        if coding:
+            response.headers["content-encoding"] = coding
+            response.headers["vary"] = ", ".join(filter(None, (response.headers.get("vary"), "Accept-Encoding")))
+        await _send(send, response, without_body=method == "HEAD")
 
     async def _preflight(self, tenant: str, origin: str, request_id: str) -> Response:
         try:

@@ -104,7 +104,7 @@ TABLE: tuple[Bad, ...] = (
     _get("Patient//anna", 404, "not-found"),
     _get("$everything", 404, "not-found"),
     Bad("POST to an instance", "POST", "Patient/anna", 405, "not-supported", "PUT", b"{}", _JSON),
-    Bad("DELETE of a type", "DELETE", "Patient", 405, "not-supported", "GET"),
+    Bad("DELETE of a type", "DELETE", "Patient", 400, "required"),
     Bad("PUT of an AuditEvent", "PUT", "AuditEvent/c-1", 405, "not-supported", "", b"{}", _JSON),
     Bad("POST of an AuditEvent", "POST", "AuditEvent", 405, "not-supported", "", b"{}", _JSON),
     Bad("PATCH of an AuditEvent", "PATCH", "AuditEvent/c-1", 405, "not-supported", "", b"[]", _PATCH),
