@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, get_type_hints
 
@@ -39,6 +39,14 @@ class Settings:
     """Whether every word of a resource is indexed, for `_content`; it makes the index about twice as large."""
     audit_reads: bool = True
     """Whether reads and searches are audited. Without it, who saw what cannot be told."""
+    key: str = field(default="", repr=False)
+    """The key that private signing keys are encrypted with at rest: 32 bytes in base64url. Empty: not encrypted."""
+    signing_key_days: int = 90
+    """After how many days a clinic's signing keys are replaced; the old ones verify for another day."""
+    registration: str = "off"
+    """Dynamic registration of apps: off, token (with an initial access token) or open (patients' apps only)."""
+    loopback_jwks: bool = False
+    """Whether clients' keys may be fetched from this machine, and by http; for development."""
 
 
 def from_environment(environment: Mapping[str, str] = os.environ) -> Settings:

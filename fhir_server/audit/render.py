@@ -22,6 +22,11 @@ _PATTERN = {
     "create": "Create", "read": "Read", "vread": "Read", "update": "Update", "patch": "Update", "delete": "Delete",
     "search-type": "Query", "search-system": "Query",
 }  # fmt: skip
+# What the authorization server records: user authentication (DICOM 110114), with login and logout as its kinds.
+_SIGN_IN = {"login": "110122", "logout": "110123"}
+_SECURITY = frozenset(
+    {"token", "refresh", "revoke", "introspect", "authorize", "consent", "launch", "register", *_SIGN_IN}
+)
 # Pattern -> the types of the client's and of the server's agent, and the user's participation.
 _AGENTS = {
     "Read": ((_DCM, "110152"), (_DCM, "110153"), "IRCP"),
@@ -63,7 +68,7 @@ def _meta(event: Event, pattern: str) -> dict[str, Any]:
 def _type(event: Event) -> dict[str, Any]:
     if event.subtype in _REST_CODES:
         return {"system": "http://terminology.hl7.org/CodeSystem/audit-event-type", "code": "rest"}
-    return {"system": _DCM, "code": "110114" if event.subtype.startswith("token") else "110100"}
+    return {"system": _DCM, "code": "110114" if event.subtype in _SECURITY else "110100"}
 
 
 def _subtype(code: str) -> dict[str, Any]:
@@ -71,6 +76,8 @@ def _subtype(code: str) -> dict[str, Any]:
         return {"system": "http://hl7.org/fhir/restful-interaction", "code": code}
     if code == "token":
         return {"system": "urn:ihe:event-type-code", "code": "ITI-71"}
+    if code in _SIGN_IN:
+        return {"system": _DCM, "code": _SIGN_IN[code]}
     return {"system": f"{CODES}audit", "code": code}
 
 

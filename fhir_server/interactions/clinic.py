@@ -47,6 +47,8 @@ class Server:
     rules: Mapping[str, Rule] = field(default_factory=dict)
     # Index entries that only the server's own rules search by, beside those of the search parameters.
     own_entries: Mapping[str, Callable[[Resource, tzinfo, str], Entries]] = field(default_factory=dict)
+    # `CapabilityStatement.rest.security` of a tenant.
+    security: Callable[[str], Resource] = lambda _: {"cors": True}
 
     @cached_property
     def elements(self) -> Elements:

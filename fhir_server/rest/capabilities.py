@@ -56,7 +56,7 @@ def statement(call: Call, table: Sequence[Interaction]) -> dict[str, Any]:
         "rest": [
             {
                 "mode": "server",
-                "security": {"cors": True, "description": "OAuth 2.0 bearer tokens with SMART on FHIR scopes"},
+                "security": call.clinic.server.security(call.clinic.name),
                 "resource": [_resource(call, type_, table) for type_ in types],
                 "interaction": [
                     {"code": name} for name in dict.fromkeys(row.name for row in table) if name in _SYSTEM_LEVEL

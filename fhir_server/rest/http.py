@@ -75,7 +75,7 @@ class FhirEndpoint:
             scope["query_string"].decode("latin-1"),
             headers,
             body,
-            self._address(scope, headers),
+            caller_address(self._settings, scope, headers),
             request_id,
         )
         response = await self._pipeline.perform(request, fault)
@@ -92,17 +92,18 @@ class FhirEndpoint:
             headers = {"content-type": JSON, "x-request-id": request_id, **error.headers}
             return Response(error.status, headers, json.serialise(operation_outcome(error.issues)))
 
-    def _address(self, scope: Scope, headers: Mapping[str, str]) -> str:
-        """The caller's address; `Forwarded` (RFC 7239) counts only from a trusted proxy."""
-        client = scope.get("client")
-        address = client[0] if client else ""
-        # From the nearest hop on: what stands before the first that is not trusted, anybody may have written.
-        for hop in reversed(headers.get("forwarded", "").split(",")):
-            match = _FORWARDED_FOR.search(hop)
-            if address not in self._settings.trusted_proxies or match is None:
-                break
-            address = match.group(1) or match.group(2)
-        return address
+
+def caller_address(settings: Settings, scope: Scope, headers: Mapping[str, str]) -> str:
+    """The caller's address; `Forwarded` (RFC 7239) counts only from a trusted proxy."""
+    client = scope.get("client")
+    address = str(client[0]) if client else ""
+    # From the nearest hop on: what stands before the first that is not trusted, anybody may have written.
+    for hop in reversed(headers.get("forwarded", "").split(",")):
+        match = _FORWARDED_FOR.search(hop)
+        if address not in settings.trusted_proxies or match is None:
+            break
+        address = match.group(1) or match.group(2)
+    return address
 
 
 def path_of(scope: Scope) -> str:

@@ -28,7 +28,9 @@ def respond(request: Request, clinic: Clinic | None, answer: Answer) -> Response
         headers["etag"] = f'W/"{answer.stored.version}"'
         headers["last-modified"] = http_date(answer.stored.updated)
     headers |= {name.lower(): value for name, value in answer.headers.items()}
-    if clinic is not None and "origin" in request.headers:
+    if request.segments == ("metadata",):
+        headers["access-control-allow-origin"] = "*"  # SMART App Launch: discovery is for any origin
+    elif clinic is not None and "origin" in request.headers:
         headers |= cors(clinic, request.headers["origin"])
     if not answer.body:
         return Response(answer.status, headers)
