@@ -13,13 +13,17 @@ from fastapi import FastAPI
 from fastapi.responses import HTMLResponse, PlainTextResponse
 
 from fhir_server import pages
+from fhir_server.audit import surface
+from fhir_server.audit.parameters import OWN_PARAMETERS
+from fhir_server.audit.sealer import Sealer
+from fhir_server.audit.witness import FileWitness
 from fhir_server.booking import index, receipt, sweeper, write_rules
 from fhir_server.clinics import Clinics
 from fhir_server.fhir.clock import Clock, Ids, system_clock
 from fhir_server.interactions.access import ANONYMOUS, Access, Agent
 from fhir_server.interactions.clinic import Clinic, Server
 from fhir_server.rest.http import FhirEndpoint, caller_address, path_of
-from fhir_server.rest.pipeline import Pipeline
+from fhir_server.rest.pipeline import SERVER_LOG, Pipeline
 from fhir_server.rest.table import TABLE
 from fhir_server.search.parameters import Registry
 from fhir_server.settings import Settings
@@ -34,6 +38,9 @@ from smart_auth.services import AuthEvent, Fhir, Services, registration_of
 from smart_auth.surfaces.access import Policies
 from smart_auth.tokens import Verifier, bearer_token, refusal
 from smart_auth.urls import TenantUrls
+
+# What writes of a type obey, beside their grants.
+RULES = {**write_rules.RULES, "AuditEvent": surface.mark}
 
 Asgi = Callable[[Mapping[str, Any], Any, Any], Awaitable[None]]
 
@@ -50,6 +57,11 @@ class Parts:
     services: Services
     verifier: Verifier
     pipeline: Pipeline
+    sealer: Sealer
+
+    def sealed_tenants(self) -> list[str]:
+        """The tenants whose logs this process seals: those that it serves, and the server's own."""
+        return [SERVER_LOG, *(clinic.name for clinic in self.clinics.served())]
 
 
 def make_parts(
@@ -62,12 +74,12 @@ def make_parts(
     server = Server(
         settings,
         tables,
-        Registry(tables),
+        Registry(tables, OWN_PARAMETERS),
         Structure(tables),
         clock,
         ids,
         TABLE,
-        write_rules.RULES,
+        RULES,
         index.OWN_ENTRIES,
         lambda tenant: discovery.capability_security(TenantUrls(settings.origin, tenant)),
     )
@@ -110,7 +122,9 @@ def make_parts(
         return (await verifier.verify(clinic.name, given)).access
 
     pipeline = Pipeline(server, store, clinics.get, authenticate)
-    return Parts(settings, store, server, clinics, policies, services, verifier, pipeline)
+    witness = FileWitness(settings.audit_witness) if settings.audit_witness is not None else None
+    sealer = Sealer(store, clock, settings.audit_keys, witness)
+    return Parts(settings, store, server, clinics, policies, services, verifier, pipeline, sealer)
 
 
 def make_app(parts: Parts) -> Asgi:
@@ -131,10 +145,18 @@ def make_app(parts: Parts) -> Asgi:
 def _web(parts: Parts) -> FastAPI:
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
-        sweeping = asyncio.create_task(sweeper.run(parts.store, parts.clinics.served))
+        working = [
+            asyncio.create_task(sweeper.run(parts.store, parts.clinics.served)),
+            asyncio.create_task(parts.sealer.run(parts.sealed_tenants)),
+            asyncio.create_task(parts.pipeline.sum_up_floods()),
+        ]
         yield
-        sweeping.cancel()
-        await asyncio.gather(sweeping, return_exceptions=True)
+        for task in working:
+            task.cancel()
+        await asyncio.gather(*working, return_exceptions=True)
+        await parts.pipeline.sum_up(all_=True)
+        for tenant in parts.sealed_tenants():
+            await parts.sealer.seal(tenant)
         await parts.store.close()
 
     app = FastAPI(title="fhir-server", lifespan=lifespan, docs_url=None, redoc_url=None)

@@ -47,6 +47,13 @@ class Settings:
     """Dynamic registration of apps: off, token (with an initial access token) or open (patients' apps only)."""
     loopback_jwks: bool = False
     """Whether clients' keys may be fetched from this machine, and by http; for development."""
+    audit_keys: Path | None = None
+    """A folder outside of the data folder for the keys that sign the audit log's checkpoints; unset, they are kept
+    with the data."""
+    audit_witness: Path | None = None
+    """A file to which every checkpoint of the audit logs is appended; best on another machine's disk."""
+    audit_retention_days: int = 2_190
+    """How long audit entries are kept at least; `audit purge` refuses to remove younger ones."""
 
 
 def from_environment(environment: Mapping[str, str] = os.environ) -> Settings:
@@ -72,7 +79,7 @@ def _value(variable: str, text: str, type_: Any) -> Any:
         if not text.isascii() or not text.isdigit():
             raise ValueError(f"{variable} must be a whole number.")
         return int(text)
-    if type_ is Path:
+    if type_ in (Path, Path | None):
         return Path(text)
     if type_ is str:
         return text.rstrip("/")

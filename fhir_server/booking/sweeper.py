@@ -6,6 +6,7 @@ Any process may sweep; each ending is a Unit, so that two sweepers end a hold on
 import asyncio
 import logging
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 from fhir_server.audit.changes import events_of
 from fhir_server.audit.event import Event
@@ -34,15 +35,17 @@ async def sweep(store: Store, clinic: Clinic) -> int:
 
     async def end(unit: Unit) -> None:
         repository = Repository(unit, clinic, Access(AGENT))
+        like = Event("", "", "0", now, client=AGENT.client_id, role=AGENT.role, rule=_RULE)
         for hold in await holds.ended(unit, now):
+            before = len(repository.changes)
             slot = await slot_by_id(repository, hold.slot_id)
             if slot is None:
                 await unit.take(holds.KIND, hold.slot_id)
             else:
                 await settle(repository, slot)
-        like = Event("", "", "0", now, client=AGENT.client_id, role=AGENT.role, rule=_RULE)
-        for event in events_of(repository.changes, like):
-            await unit.audit(event.entry())
+            ended = [replace(change, rule=_RULE) for change in repository.changes[before:]]
+            for event in events_of(ended, replace(like, booking=hold.appointment_id)):
+                await unit.audit(event.entry())
 
     found = await store.run(clinic.name, look, write=False, quick=True)
     if found:

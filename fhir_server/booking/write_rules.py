@@ -6,6 +6,7 @@ An appointment and its slots change together, in one Unit: taken when it becomes
 from collections.abc import Mapping
 from typing import Any
 
+from fhir_server.audit.author import author_of
 from fhir_server.booking import holds, proposal, receipt, states
 from fhir_server.booking.conflicts import Occupation, check, takers
 from fhir_server.booking.states import OCCUPYING, OPEN, PATIENTS
@@ -106,7 +107,9 @@ async def _confirm_by_rule(repository: Repository, stored: Stored, wanted: Wante
         return False
     booked["status"] = "booked"
     _accept(booked)
-    await repository.put(stored, booked, rule=f"R-10.2 auto-confirmation by {wanted.rules.service}")
+    author = await author_of(repository.unit, wanted.rules.service)
+    rule = f"R-10.2 auto-confirmation by {wanted.rules.service}"
+    await repository.put(stored, booked, rule=rule, rule_author=author)
     await settle_slots(repository, stored.id, None, wanted)
     return True
 

@@ -16,6 +16,7 @@ class Interaction:
 
     `prepare` is what can be done before the Unit begins; its result is the body that the handler sees. `outside`
     stands in the handler's place where the work is not one Unit.
+    `format` is the media type of what it answers, where that is not FHIR.
     """
 
     name: str
@@ -28,6 +29,7 @@ class Interaction:
     is_quick: bool = False
     prepare: Callable[[Call], Any] | None = None
     outside: Callable[[Call], Awaitable[Answer]] | None = None
+    format: str = ""
 
     @property
     def writes(self) -> bool:

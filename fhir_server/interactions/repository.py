@@ -19,11 +19,14 @@ from fhir_server.store.protocol import HistoryQuery, Page, Put, Stored, Unit, Ve
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """A version that was stored, for the audit. `before` is the version it replaced, 0 for none."""
+    """A version that was stored, for the audit. `before` is the version it replaced, 0 for none; `rule_author` who
+    set the rule that decided it.
+    """
 
     stored: Stored
     before: int
     rule: str = ""
+    rule_author: str = ""
 
 
 Follower = Callable[[Stored], Awaitable[None]]
@@ -158,10 +161,18 @@ class Repository:
         """Delete a resource that this caller was shown."""
         return await self._write(before, None, before.id, "DELETE", self.granted(before.type, "d"))
 
-    async def put(self, before: Stored | None, resource: Resource, *, rule: str, method: str = "") -> Stored:
-        """Store what a rule of the server decides, without asking for the caller's grants. `rule` is audited."""
+    async def put(
+        self, before: Stored | None, resource: Resource, *, rule: str, rule_author: str = "", method: str = ""
+    ) -> Stored:
+        """Store what a rule of the server decides, without asking for the caller's grants.
+
+        `rule` is audited, and who set it.
+        """
         id_ = before.id if before is not None else self.clinic.server.ids.resource_id()
-        return await self._store(before, resource, id_, method or ("PUT" if before else "POST"), rule=rule)
+        stored = await self._store(before, resource, id_, method or ("PUT" if before else "POST"), rule=rule)
+        if rule_author:
+            self.changes[-1] = replace(self.changes[-1], rule_author=rule_author)
+        return stored
 
     async def _write(
         self, before: Stored | None, after: Resource | None, id_: str, method: str, grants: Sequence[Grant]

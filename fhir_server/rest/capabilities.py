@@ -72,9 +72,10 @@ def statement(call: Call, table: Sequence[Interaction]) -> dict[str, Any]:
 
 
 def _resource(call: Call, type_: str, table: Sequence[Interaction]) -> dict[str, Any]:
-    own = [row for row in table if row.path.split("/")[0] == type_]
+    interactions = [row for row in table if row.name != "operation"]
+    own = [row for row in interactions if row.path.split("/")[0] == type_]
     apart = type_ in OWN_ROWS
-    rows = own if apart else [*own, *(row for row in table if row.path.startswith("{type}"))]
+    rows = own if apart else [*own, *(row for row in interactions if row.path.startswith("{type}"))]
     settings = call.clinic.server.settings
     parameters = call.clinic.server.registry.parameters(type_)
     searchable = [parameter for _, parameter in sorted(parameters.items()) if parameter.is_searchable]

@@ -1,5 +1,6 @@
 """What the audit log is told of a request: one place for every interaction (IHE BALP; R-6.5, R-10.7)."""
 
+import re
 from collections.abc import Sequence
 
 from fhir_server.audit.changes import events_of
@@ -13,6 +14,8 @@ from fhir_server.rest.table import Found
 from fhir_server.store.protocol import Stored
 
 _LONGEST_QUERY = 2_000
+# What a caller should never have put into a URL is not kept in the log for ever.
+_SECRETS = re.compile(r"(?i)\b(access_token|refresh_token|id_token|client_secret|client_assertion|password)=[^&\s]*")
 
 
 class Recorder:
@@ -28,7 +31,7 @@ class Recorder:
     def seen(self, shown: Sequence[Stored]) -> list[Event]:
         """The events of a read, or of a search: one for each patient whose data were found."""
         row, found = self._found.interaction, self._found
-        if row.action == "E":
+        if row.action == "E" and not found.id:
             patients = dict.fromkeys(patient for stored in shown for patient in stored.patients)
             query = _query(self._request, found)
             return [
@@ -42,6 +45,8 @@ class Recorder:
         version = f"/_history/{shown[0].version}" if len(shown) == 1 and found.id else ""
         entity = f"{found.type}/{found.id}{version}" if found.id else ""
         patients = dict.fromkeys(patient for stored in shown for patient in stored.patients)
+        if not patients and found.type == "Patient" and row.name == "operation":
+            patients = {found.id: None}
         query = "" if row.name in ("read", "vread") else _query(self._request, found)
         return [self._event(row.name, row.action, entity=entity, query=query, patients=tuple(patients))]
 
@@ -62,7 +67,7 @@ class Recorder:
         return Event(
             subtype, action, "0", self._clock(), agent.client_id, agent.fhir_user, agent.name, agent.role,
             agent.token_id, request.address, request.request_id, correlation(request), entity, 0, query,
-            patients, self._rule(self._found.type),
+            patients, self._rule(self._found.type), booking=booking(self._found),
         )  # fmt: skip
 
 
@@ -79,8 +84,14 @@ def refusal(now: Micros, request: Request, access: Access, found: Found | None, 
         agent.client_id, agent.fhir_user, agent.name, agent.role, agent.token_id,
         request.address, request.request_id, correlation(request), entity,
         query="" if entity else _query(request, found),
+        booking=booking(found),
         description=f"{error.status} {error.issues[0].code}",
     )  # fmt: skip
+
+
+def booking(found: Found | None) -> str:
+    """The id of the appointment that a request names, which ties a booking together from proposal to visit."""
+    return found.id if found is not None and found.type == "Appointment" else ""
 
 
 def correlation(request: Request) -> str:
@@ -99,4 +110,4 @@ def _query(request: Request, found: Found | None) -> str:
         text += f"?{request.query}"
     if found is not None and found.interaction.body == "form":
         text += f" {request.body.decode('utf-8', 'replace')}"
-    return text[:_LONGEST_QUERY]
+    return _SECRETS.sub(r"\1=(left out)", text)[:_LONGEST_QUERY]

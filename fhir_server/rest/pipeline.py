@@ -5,11 +5,13 @@ in one Unit → audit → commit → response. Refusals and failures pass the au
 before what they did is on disk. Entries of Bundles enter it again (`rest.entries`).
 """
 
+import asyncio
 import logging
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
 
 from fhir_server.audit.event import Event
+from fhir_server.audit.flood import Floods
 from fhir_server.fhir import json
 from fhir_server.fhir.errors import BadRequest, Failed, FhirError
 from fhir_server.fhir.outcome import operation_outcome
@@ -45,6 +47,7 @@ class Pipeline:
         self._clinics = clinics
         self._authenticate = authenticate
         self.router = Router()
+        self._floods = Floods()
 
     async def perform(self, request: Request, fault: FhirError | None = None) -> Response:
         """The response to a request; what happened is recorded before it is returned.
@@ -68,6 +71,20 @@ class Pipeline:
             _logger.exception("%s failed: request %s", request.method, request.request_id)
             failure = Failed("The server failed to do this; nothing was changed. Its log has the request's id.")
         return respond(request, clinic, await self.refuse(request, clinic, access, found, failure))
+
+    async def sum_up(self, *, all_: bool = False) -> None:
+        """Record what was only counted in the minutes that are over, or until now."""
+        for tenant, event in self._floods.ended(self._server.clock(), all_=all_):
+            await self._store.record(tenant, [event.entry()])
+
+    async def sum_up_floods(self) -> None:
+        """Do so every second, for ever."""
+        while True:
+            await asyncio.sleep(1.0)
+            try:
+                await self.sum_up()
+            except FhirError:
+                _logger.error("the count of refusals could not be recorded")
 
     async def _perform(self, request: Request, clinic: Clinic, access: Access, found: Found) -> Answer:
         receive.check_grant(access, found)
@@ -112,8 +129,14 @@ class Pipeline:
     ) -> Answer:
         """The answer to a refusal or failure, recorded first; what cannot be recorded is answered all the same."""
         event = events.refusal(self._server.clock(), request, access, found, error)
+        is_counted = (
+            access.agent == ANONYMOUS
+            and event.outcome == "4"
+            and self._floods.is_counted(clinic.name if clinic is not None else SERVER_LOG, event)
+        )
         try:
-            await self._store.record(clinic.name if clinic is not None else SERVER_LOG, [event.entry()])
+            if not is_counted:
+                await self._store.record(clinic.name if clinic is not None else SERVER_LOG, [event.entry()])
         except FhirError as unrecorded:
             _logger.error("a refusal could not be recorded: request %s", request.request_id)
             error = unrecorded

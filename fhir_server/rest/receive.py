@@ -70,7 +70,7 @@ def entry_call(entry: EntryRequest, clinic: Clinic, access: Access, found: Found
 
 def call_of(request: Request, clinic: Clinic, access: Access, found: Found) -> Call:
     """The request as its handler takes it, validated. Raises what is wrong with it."""
-    if not _takes_binary(request, found):
+    if not found.interaction.format and not _takes_binary(request, found):
         negotiate.wanted(request.headers, request.query)
     query = pairs(request.query) if request.query else []
     call = Call(clinic, access, found.type, found.id, found.version, query, request.headers, other=found.other)

@@ -35,6 +35,8 @@ def respond(request: Request, clinic: Clinic | None, answer: Answer) -> Response
     if not answer.body:
         return Response(answer.status, headers)
     headers.setdefault("cache-control", "no-store")  # health data belongs in no shared cache
+    if "content-type" in headers:
+        return Response(answer.status, headers, answer.body)  # a handler that answers in a form of its own
     headers["content-type"], body = _represented(request, clinic, answer)
     if headers["content-type"] not in _TYPES.values():
         # A Binary is whatever its sender said; no browser is to run it here.

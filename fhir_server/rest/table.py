@@ -8,7 +8,7 @@ one with `{type}`. `letter` is the SMART scope letter asked for (`` for none), `
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from fhir_server.audit import log
+from fhir_server.audit import disclosures, log, proof
 from fhir_server.interactions import (
     batch,
     conditional,
@@ -28,8 +28,12 @@ from fhir_server.interactions.operations import convert, everything, meta, valid
 from fhir_server.rest import capabilities
 
 TABLE: tuple[Interaction, ...] = (
-    Interaction("capabilities", "GET", "metadata", "", "", capabilities.handle, is_quick=True),
+    Interaction("capabilities", "GET", "metadata", "", "E", capabilities.handle, is_quick=True),
     Interaction("read", "GET", "AuditEvent/{id}", "r", "R", log.read),
+    Interaction("operation", "GET", "AuditEvent/{id}/$proof", "r", "E", proof.handle),
+    Interaction("operation", "GET", "Patient/{id}/$accounting-of-disclosures", "", "E", disclosures.accounting),
+    Interaction("operation", "GET", "Patient/{id}/$who-looked", "", "E", disclosures.page, format="text/html"),
+    Interaction("create", "POST", "AuditEvent", "c", "C", create.handle, "resource"),
     Interaction("search-type", "GET", "AuditEvent", "s", "E", log.search),
     Interaction("search-type", "POST", "AuditEvent/_search", "s", "E", log.search, "form"),
     Interaction("read", "GET", "{type}/{id}", "r", "R", read.handle, is_quick=True),
