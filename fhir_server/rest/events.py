@@ -14,8 +14,13 @@ from fhir_server.rest.table import Found
 from fhir_server.store.protocol import Stored
 
 _LONGEST_QUERY = 2_000
+<<<<<<< HEAD
 # What a caller should never have put into a URL is not kept in the log for ever.
 _SECRETS = re.compile(r"(?i)\b(access_token|refresh_token|id_token|client_secret|client_assertion|password)=[^&\s]*")
+=======
+# What a client may put into a URL by mistake (RFC 6750 §5.3), and the log must not keep.
+_SECRETS = re.compile(r"(?i)\b((?:access|refresh|id)_token|client_secret|client_assertion|password)=[^&\s]*")
+>>>>>>> main
 
 
 class Recorder:
@@ -110,4 +115,8 @@ def _query(request: Request, found: Found | None) -> str:
         text += f"?{request.query}"
     if found is not None and found.interaction.body == "form":
         text += f" {request.body.decode('utf-8', 'replace')}"
+<<<<<<< HEAD
     return _SECRETS.sub(r"\1=(left out)", text)[:_LONGEST_QUERY]
+=======
+    return _SECRETS.sub(r"\1=…", text)[:_LONGEST_QUERY]
+>>>>>>> main
