@@ -26,17 +26,19 @@ class Pair:
 
 def convert(value: dict[str, Any], param: str, pair: Pair, out: Collected) -> None:
     """The entries of one element that holds both components."""
-    values = _collected(value, param, pair.values, out)
-    if not any(rows for _, rows in values):
+    found = _found(value, pair.values)
+    if not found:
         return
-    for _, code, system in dict(_collected(value, param, pair.tokens, out))["token"]:
+    values = _entered(found, param, out)
+    for _, code, system in _entered(_found(value, pair.tokens), param, out).token:
         if not code:
             continue
-        for key in (code, f"{system}|{code}"):
-            for shape, rows in values:
-                held: Rows = getattr(out, shape)
-                for row in rows:
-                    held[(under(param, key), *row[1:])] = None
+        for name in (under(param, code), under(param, f"{system}|{code}")):
+            for shape in _SHAPES:
+                rows: Rows = getattr(values, shape)
+                if rows:
+                    held: Rows = getattr(out, shape)
+                    held |= {(name, *row[1:]): None for row in rows}
 
 
 def under(param: str, key: str) -> str:
@@ -47,9 +49,13 @@ def under(param: str, key: str) -> str:
 _SHAPES = ("token", "string", "date", "number", "quantity", "reference", "uri")
 
 
-def _collected(value: dict[str, Any], param: str, ends: Ends, out: Collected) -> list[tuple[str, Rows]]:
+def _found(value: dict[str, Any], ends: Ends) -> list[tuple[Convert, Any, Any]]:
+    """The values of a component, each with its converter and note."""
+    return [(converter, note, each) for path, converter, note in ends for each in walk(path.steps, value)]
+
+
+def _entered(found: list[tuple[Convert, Any, Any]], param: str, out: Collected) -> Collected:
     made = Collected(out.zone, out.base_url)
-    for path, converter, note in ends:
-        for found in walk(path.steps, value):
-            converter(found, param, note, made)
-    return [(shape, getattr(made, shape)) for shape in _SHAPES]
+    for converter, note, each in found:
+        converter(each, param, note, made)
+    return made

@@ -10,6 +10,7 @@ Source: FHIR R4 search.html#number, search.html#quantity.
 import re
 from collections.abc import Callable
 from decimal import Context, Decimal, InvalidOperation
+from functools import lru_cache
 
 # Below and above every key.
 LEAST = ""
@@ -22,6 +23,7 @@ _FLIP_DIGITS = str.maketrans("0123456789", "9876543210")
 _EXACT = Context(prec=4000, Emax=10_000_000, Emin=-10_000_000)
 
 
+@lru_cache(maxsize=8_192)
 def key(value: Decimal | int) -> str:
     """The order-preserving key of a finite number; equal numbers (1.5 and 1.50) have one key."""
     sign, digits, exponent = Decimal(value).as_tuple()

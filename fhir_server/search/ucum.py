@@ -63,14 +63,20 @@ class Unknown(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Canonical:
-    """A canonical unit by name, and how a value of the original unit becomes one of it."""
+    """A canonical unit by name, and how a value of the original unit becomes one of it.
+
+    `multiplier` is the factor as a decimal, where it is one and nothing is added: the same result, sooner.
+    """
 
     name: str
     factor: Fraction
     offset: Fraction = Fraction(0)
+    multiplier: Decimal | None = None
 
     def scale(self, value: Decimal | int) -> Decimal:
         """The value in the canonical unit, rounded to 34 digits where it does not end."""
+        if self.multiplier is not None:
+            return _ROUNDED.multiply(Decimal(value), self.multiplier)
         made = Fraction(value) * self.factor + self.offset
         return _ROUNDED.divide(Decimal(made.numerator), Decimal(made.denominator))
 
@@ -87,7 +93,15 @@ def canonical(code: str) -> Canonical | None:
         factor, dimensions = _unit(code)
     except Unknown:
         return None
-    return Canonical(".".join(f"{name}{power}" for name, power in dimensions) or "1", factor)
+    return Canonical(
+        ".".join(f"{name}{power}" for name, power in dimensions) or "1", factor, multiplier=_decimal(factor)
+    )
+
+
+def _decimal(factor: Fraction) -> Decimal | None:
+    """The factor as a decimal of at most 34 digits; None when it is none."""
+    made = _ROUNDED.divide(Decimal(factor.numerator), Decimal(factor.denominator))
+    return made if Fraction(made) == factor else None
 
 
 def _unit(code: str) -> tuple[Fraction, Dimensions]:
