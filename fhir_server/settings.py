@@ -37,6 +37,8 @@ class Settings:
     """How long a page link works."""
     content_search: bool = False
     """Whether every word of a resource is indexed, for `_content`; it makes the index about twice as large."""
+    proposals_per_hour: int = 600
+    """Proposals that one address may submit in an hour without a login; 0: any number."""
     audit_reads: bool = True
     """Whether reads and searches are audited. Without it, who saw what cannot be told."""
     key: str = field(default="", repr=False)

@@ -24,6 +24,7 @@ class Event:
     v3-ActReason where it is not that of the role; `correlation` the caller's own id of what belongs together, `booking`
     the id of the appointment that it is about; `digest` the SHA-256 of what a client's own AuditEvent says; `count`
     how many like it a summary stands for.
+    `transaction` is IHE's number of what was done (`ITI-117`).
     """
 
     subtype: str
@@ -49,6 +50,7 @@ class Event:
     booking: str = ""
     digest: str = ""
     count: int = 0
+    transaction: str = ""
 
     def entry(self) -> AuditEntry:
         """The event as it is stored, with what it is found by."""
@@ -79,6 +81,7 @@ LETTERS = {
     "W": "address", "G": "rule", "D": "description", "B": "rule_author", "P": "purpose",
     "j": "token_id", "x": "request_id", "k": "correlation", "t": "booking", "e": "entity", "b": "before",
     "q": "query", "p": "patients", "h": "digest", "n": "count",
+    "T": "transaction",
 }  # fmt: skip
 _VALUES = attrgetter(*LETTERS.values())
 

@@ -37,6 +37,8 @@ def audit_event(event: Event, id_: str, base_url: str) -> dict[str, Any]:
     resource: dict[str, Any] = {"resourceType": "AuditEvent", "id": id_, "meta": _meta(event, pattern)}
     kind = codes.kind_of(event.subtype)
     resource["type"], resource["subtype"] = _coding(kind.type), [_coding(kind.subtype)]
+    if event.transaction:
+        resource["subtype"].append({"system": "urn:ihe:event-type-code", "code": event.transaction})
     resource |= {"action": event.action, "recorded": instant(event.recorded), "outcome": event.outcome}
     if event.description:
         resource["outcomeDesc"] = event.description

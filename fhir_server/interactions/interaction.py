@@ -4,7 +4,9 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any
 
+from fhir_server.fhir.errors import FhirError
 from fhir_server.interactions.call import Answer, Call
+from fhir_server.interactions.clinic import Clinic
 from fhir_server.interactions.repository import Repository
 
 Handler = Callable[[Call, Repository], Awaitable[Answer]]
@@ -17,6 +19,9 @@ class Interaction:
     `prepare` is what can be done before the Unit begins; its result is the body that the handler sees. `outside`
     stands in the handler's place where the work is not one Unit.
     `format` is the media type of what it answers, where that is not FHIR.
+    `only_reads`: the audit calls it a change, and its Unit changes nothing. `transaction` is IHE's number of it
+    (`ITI-115`), the second subtype in the audit. `definition` is the operation's canonical URL. `refused` shapes a
+    refusal in the row's own way, if it does.
     """
 
     name: str
@@ -30,8 +35,12 @@ class Interaction:
     prepare: Callable[[Call], Any] | None = None
     outside: Callable[[Call], Awaitable[Answer]] | None = None
     format: str = ""
+    only_reads: bool = False
+    transaction: str = ""
+    definition: str = ""
+    refused: Callable[[Clinic, FhirError], Answer | None] | None = None
 
     @property
     def writes(self) -> bool:
         """Whether its Unit writes."""
-        return self.action in ("C", "U", "D") or self.name == "transaction"
+        return (self.action in ("C", "U", "D") and not self.only_reads) or self.name == "transaction"

@@ -35,13 +35,17 @@ Follower = Callable[[Stored], Awaitable[None]]
 class Repository:
     """One tenant's resources, as one caller may see and change them, within one Unit."""
 
-    def __init__(self, unit: Unit, clinic: Clinic, access: Access, *, is_import: bool = False) -> None:
+    def __init__(
+        self, unit: Unit, clinic: Clinic, access: Access, *, is_import: bool = False, address: str = ""
+    ) -> None:
         self.unit = unit
         self.clinic = clinic
         self.access = access
         self.is_import = is_import
+        self.address = address  # the caller's
         self.changes: list[Change] = []
         self.headers: dict[str, str] = {}  # what rules add to the answer
+        self.because = ""  # what a rule decided of the resource at hand, for the audit
         self._followers: list[Follower] = []
 
     # Reading
@@ -181,13 +185,15 @@ class Repository:
         if after is not None:
             after = json.copy(after)  # a Unit may run again, from what the caller sent
             own.set_tags(after, own.own_tags(old))
+            own.keep_extensions(after, old)
             after["id"] = id_
         type_ = before.type if before is not None else str((after or {})["resourceType"])
         rule = self.clinic.server.rules.get(type_)
         if rule is not None:
             after = await rule(self, old, after)
         followers, self._followers = self._followers, []
-        stored = await self._store(before, after, id_, method, grants=grants, type_=type_)
+        because, self.because = self.because, ""
+        stored = await self._store(before, after, id_, method, grants=grants, type_=type_, rule=because)
         for follow in followers:
             await follow(stored)
         # A rule may have made a newer version of what was written.

@@ -72,10 +72,11 @@ def statement(call: Call, table: Sequence[Interaction]) -> dict[str, Any]:
 
 
 def _resource(call: Call, type_: str, table: Sequence[Interaction]) -> dict[str, Any]:
-    interactions = [row for row in table if row.name != "operation"]
+    interactions = [row for row in table if row.name != "operation" and row.name[:1] != "$"]
     own = [row for row in interactions if row.path.split("/")[0] == type_]
     apart = type_ in OWN_ROWS
     rows = own if apart else [*own, *(row for row in interactions if row.path.startswith("{type}"))]
+    operations = _operations(row for row in table if row.path.split("/")[0] in (type_, "" if apart else "{type}"))
     settings = call.clinic.server.settings
     parameters = call.clinic.server.registry.parameters(type_)
     searchable = [parameter for _, parameter in sorted(parameters.items()) if parameter.is_searchable]
@@ -92,7 +93,6 @@ def _resource(call: Call, type_: str, table: Sequence[Interaction]) -> dict[str,
         "conditionalUpdate": not apart,
         "conditionalDelete": "not-supported" if apart else "multiple" if settings.conditional_deletes > 1 else "single",
     }
-    operations = _operations(row for row in rows)
     if operations:
         made["operation"] = operations
     if references and not apart:
@@ -102,11 +102,13 @@ def _resource(call: Call, type_: str, table: Sequence[Interaction]) -> dict[str,
 
 
 def _operations(rows: Iterable[Interaction]) -> list[dict[str, Any]]:
-    """The operations that FHIR defines; those of this server alone are told by its documents."""
+    """The operations that have a definition; those of this server alone are told by its documents."""
     found: dict[str, str] = {}
     for row in rows:
         head, _, name = row.path.rpartition("$")
         owner = _DEFINED.get(name) or (head.partition("/")[0] if name == "everything" else "")
-        if row.name == "operation" and owner:
+        if row.definition:
+            found[name] = row.definition
+        elif row.name == "operation" and owner:
             found[name] = f"http://hl7.org/fhir/OperationDefinition/{owner}-{name}"
     return [{"name": name, "definition": url} for name, url in found.items()]

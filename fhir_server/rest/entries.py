@@ -50,7 +50,7 @@ class PipelineEntries:
         receive.check_grant(self._access, found)
         call = receive.entry_call(entry, self._clinic, self._access, found)
         recorder = events.Recorder(self._server.clock, self._as_request(entry), self._access, found)
-        answer, done = await handled(call, found, recorder, unit)
+        answer, done = await handled(call, found, recorder, unit, self._request.address)
         if not done and found.interaction.action and (found.interaction.writes or self._server.settings.audit_reads):
             done = recorder.seen(answer.shown)
         for event in done:

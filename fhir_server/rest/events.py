@@ -14,13 +14,8 @@ from fhir_server.rest.table import Found
 from fhir_server.store.protocol import Stored
 
 _LONGEST_QUERY = 2_000
-<<<<<<< HEAD
 # What a caller should never have put into a URL is not kept in the log for ever.
 _SECRETS = re.compile(r"(?i)\b(access_token|refresh_token|id_token|client_secret|client_assertion|password)=[^&\s]*")
-=======
-# What a client may put into a URL by mistake (RFC 6750 §5.3), and the log must not keep.
-_SECRETS = re.compile(r"(?i)\b((?:access|refresh|id)_token|client_secret|client_assertion|password)=[^&\s]*")
->>>>>>> main
 
 
 class Recorder:
@@ -53,7 +48,8 @@ class Recorder:
         if not patients and found.type == "Patient" and row.name == "operation":
             patients = {found.id: None}
         query = "" if row.name in ("read", "vread") else _query(self._request, found)
-        return [self._event(row.name, row.action, entity=entity, query=query, patients=tuple(patients))]
+        name = "create" if row.transaction else "operation" if row.name[:1] == "$" else row.name
+        return [self._event(name, row.action, entity=entity, query=query, patients=tuple(patients))]
 
     def _rule(self, type_: str) -> str:
         grants = self._access.of(type_, self._found.interaction.letter)
@@ -73,6 +69,7 @@ class Recorder:
             subtype, action, "0", self._clock(), agent.client_id, agent.fhir_user, agent.name, agent.role,
             agent.token_id, request.address, request.request_id, correlation(request), entity, 0, query,
             patients, self._rule(self._found.type), booking=booking(self._found),
+            transaction=self._found.interaction.transaction,
         )  # fmt: skip
 
 
@@ -91,6 +88,7 @@ def refusal(now: Micros, request: Request, access: Access, found: Found | None, 
         query="" if entity else _query(request, found),
         booking=booking(found),
         description=f"{error.status} {error.issues[0].code}",
+        transaction=row.transaction if row is not None else "",
     )  # fmt: skip
 
 
@@ -115,8 +113,4 @@ def _query(request: Request, found: Found | None) -> str:
         text += f"?{request.query}"
     if found is not None and found.interaction.body == "form":
         text += f" {request.body.decode('utf-8', 'replace')}"
-<<<<<<< HEAD
     return _SECRETS.sub(r"\1=(left out)", text)[:_LONGEST_QUERY]
-=======
-    return _SECRETS.sub(r"\1=…", text)[:_LONGEST_QUERY]
->>>>>>> main

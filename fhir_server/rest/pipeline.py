@@ -112,7 +112,7 @@ class Pipeline:
         recorder = events.Recorder(self._server.clock, request, call.access, found)
 
         async def work(unit: Unit) -> tuple[Answer, list[Event]]:
-            answer, done = await handled(call, found, recorder, unit)
+            answer, done = await handled(call, found, recorder, unit, request.address)
             for event in done:
                 await unit.audit(event.entry())
             return answer, done
@@ -140,13 +140,19 @@ class Pipeline:
         except FhirError as unrecorded:
             _logger.error("a refusal could not be recorded: request %s", request.request_id)
             error = unrecorded
+        if found is not None and found.interaction.refused is not None and clinic is not None:
+            told = found.interaction.refused(clinic, error)
+            if told is not None:
+                return told
         return Answer(error.status, json.serialise(operation_outcome(error.issues)), headers=dict(error.headers))
 
 
-async def handled(call: Call, found: Found, recorder: events.Recorder, unit: Unit) -> tuple[Answer, list[Event]]:
+async def handled(
+    call: Call, found: Found, recorder: events.Recorder, unit: Unit, address: str
+) -> tuple[Answer, list[Event]]:
     """What the handler answers, and the events of what it changed."""
     assert found.interaction.handler is not None
-    repository = Repository(unit, call.clinic, call.access)
+    repository = Repository(unit, call.clinic, call.access, address=address)
     answer = await found.interaction.handler(call, repository)
     answer.headers |= repository.headers
     return answer, recorder.changes(repository.changes)

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from fhir_server.audit import disclosures, log, proof
+from fhir_server.booking.operations import table as operations
 from fhir_server.interactions import (
     batch,
     conditional,
@@ -65,6 +66,7 @@ TABLE: tuple[Interaction, ...] = (
     Interaction("operation", "POST", "$convert", "", "", convert.handle, "any"),
     Interaction("transaction", "POST", "", "", "", transaction.handle, "bundle", prepare=transaction.prepare),
     Interaction("batch", "POST", "", "", "", None, "bundle", outside=batch.handle),
+    *operations.ROWS,
 )
 
 # Types that only the rows of their own serve.
