@@ -77,7 +77,10 @@ class Repository:
         """One page of versions; those of resources that are not there for this caller are left out."""
         page = await self.unit.history(query)
         kept = [stored for stored in page.matches if await self.version_is_visible(stored, letter)]
-        return Page(kept, page.next, page.total if len(kept) == len(page.matches) else None)
+        # How many there are in all would tell of those that are not there for this caller.
+        sees_all = all(any(map(visibility.is_everything, self.access.of(type_, letter))) for type_ in query.types)
+        is_whole = page.next is None and query.after is None and query.count > 0
+        return Page(kept, page.next, page.total if sees_all else len(kept) if is_whole else None)
 
     async def guard(self, type_: str, pairs: Sequence[tuple[str, str]]) -> None:
         """Have Units that decide on what one criterion finds conflict, on stores that do not write serially."""

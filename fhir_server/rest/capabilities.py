@@ -89,7 +89,7 @@ def _resource(call: Call, type_: str, table: Sequence[Interaction]) -> dict[str,
         "readHistory": not apart,
         "updateCreate": settings.update_as_create and not apart,
         "conditionalCreate": not apart,
-        "conditionalRead": "full-support",
+        "conditionalRead": "not-supported" if apart else "full-support",
         "conditionalUpdate": not apart,
         "conditionalDelete": "not-supported" if apart else "multiple" if settings.conditional_deletes > 1 else "single",
     }
