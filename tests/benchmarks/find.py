@@ -6,7 +6,7 @@ import tempfile
 from datetime import timedelta
 from pathlib import Path
 from statistics import quantiles
-from time import perf_counter
+from time import perf_counter, process_time
 from typing import Any
 
 import httpx
@@ -18,7 +18,7 @@ ROUNDS = 60
 
 
 async def measure(parts: Parts) -> dict[str, list[float]]:
-    """Milliseconds of each call, by question."""
+    """Milliseconds of each call, by question; the process's own, and by the clock on the wall."""
     await clinic.make(parts, schedules=50, slots=30_000)
     start = clinic.first_day()
     times = [("start", start), ("end", start + timedelta(days=90))]
@@ -36,13 +36,14 @@ async def measure(parts: Parts) -> dict[str, list[float]]:
     async with httpx.AsyncClient(transport=transport, base_url=clinic.ORIGIN) as http:
         for name, more in questions.items():
             body = json.dumps({"resourceType": "Parameters", "parameter": [*window, *more]})
-            found[name] = []
+            found[name], found[f"{name}, CPU"] = [], []
             for _ in range(ROUNDS):
-                before = perf_counter()
+                before, worked = perf_counter(), process_time()
                 answer = await http.post(
                     f"{clinic.BASE}/Appointment/$find", content=body, headers={"Content-Type": "application/fhir+json"}
                 )
                 found[name].append((perf_counter() - before) * 1_000)
+                found[f"{name}, CPU"].append((process_time() - worked) * 1_000)
                 assert answer.status_code == 200
                 assert answer.json()["total"] > 0
     return found
@@ -55,7 +56,7 @@ def main() -> None:
         found = asyncio.run(measure(parts))
         for name, values in found.items():
             cuts = quantiles(values, n=100)
-            print(f"{name:20} p50 {cuts[49]:6.1f} ms   p95 {cuts[94]:6.1f} ms")
+            print(f"{name:26} p50 {cuts[49]:6.1f} ms   p95 {cuts[94]:6.1f} ms")
         asyncio.run(parts.store.close())
 
 
