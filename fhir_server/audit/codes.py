@@ -48,6 +48,7 @@ KINDS: Mapping[str, Kind] = {
     ),
     "register": Kind(_SECURITY_ALERT, (DCM, "110136")),  # security roles changed
     "patient-search": Kind(REST_TYPE, (REST, "search-type")),
+    "search-compartment": Kind(REST_TYPE, (REST, "search")),  # R4 has no code of its own for it
     "break-glass": Kind(_SECURITY_ALERT, (DCM, "110127")),  # emergency override started
     # The server itself, and those who run it.
     "command": Kind((DCM, "110100"), (OWN, "command")),  # application activity

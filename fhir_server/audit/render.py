@@ -18,7 +18,7 @@ _BALP = "https://profiles.ihe.net/ITI/BALP"
 
 _PATTERN = {
     "create": "Create", "read": "Read", "vread": "Read", "update": "Update", "patch": "Update", "delete": "Delete",
-    "search-type": "Query", "patient-search": "Query", "search-system": "Query",
+    "search-type": "Query", "patient-search": "Query", "search-system": "Query", "search-compartment": "Query",
 }  # fmt: skip
 # Pattern -> the types of the client's and of the server's agent, and the user's participation.
 _AGENTS = {
