@@ -13,7 +13,9 @@ _PATTERNS: Mapping[str, tuple[str, str, str, str, str]] = {
     "update": ("Update", "U", "110153", "110152", "AUT INF CST"),
     "patch": ("Update", "U", "110153", "110152", "AUT INF CST"),
     "delete": ("Delete", "D", "110150", "custodian", "AUT INF CST"),
+    "search": ("Query", "E", "110153", "110152", "IRCP"),
     "search-type": ("Query", "E", "110153", "110152", "IRCP"),
+    "search-system": ("Query", "E", "110153", "110152", "IRCP"),
 }
 Resource = dict[str, Any]
 

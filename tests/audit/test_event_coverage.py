@@ -48,7 +48,7 @@ def _events() -> dict[str, Event]:
         entity = f"Observation/o1/_history/{version}" if version else ""
         query = "" if entity else f"{row.method} Observation?patient=anna"
         done = replace(
-            _LIKE, subtype=name, action=row.action, entity=entity, before=before, query=query, patients=("anna",)
+            _LIKE, subtype=name, action=row.action or "E", entity=entity, before=before, query=query, patients=("anna",)
         )
         made[name] = done
         made[f"{name} of no patient, by a client"] = replace(done, patients=(), user="", user_name="", role="service")
@@ -72,7 +72,7 @@ def test_every_row_of_the_table_is_audited(row: object) -> None:
 
 
 def test_every_event_is_its_golden_one() -> None:
-    """Fixed time and ids: the whole resource. `python -m tests.audit.test_event_coverage` writes them anew, to be read."""
+    """Fixed time and ids: the whole resource. `python -m tests.audit.test_event_coverage` writes them anew."""
     golden = json.loads(GOLDEN.read_text())
     rendered = {name: audit_event(event, "r1-1", BASE) for name, event in _events().items()}
     assert rendered.keys() == golden.keys()
