@@ -119,6 +119,14 @@ class Unit(Protocol):
     async def audited(self, query: "AuditQuery") -> Sequence["Recorded"]:
         """Audit entries of the tenant, those of every process, in the order that the query asks for."""
 
+    async def guard(self, *names: str) -> None:
+        """Serialise with every other Unit that guards one of these names.
+
+        A Unit that decides on what it searched (nobody else takes this slot, there is no key yet) guards what it
+        decided about, `Type/id` or `kind/…`: two Units whose decisions would exclude each other share a name. What
+        a Unit puts, keeps or takes is guarded by itself.
+        """
+
     async def keep(self, kind: str, name: str, value: bytes, expires: Micros | None = None) -> None:
         """Keep a value by name, replacing what was there."""
 

@@ -1,23 +1,13 @@
-"""The hash chain of the audit entries of one file, and how they are found again.
+"""The hash chain of the audit entries of one file, and how they are found again."""
 
-Each entry's hash covers its number, its time, its stored bytes and the hash before it, so that an entry which is
-changed, removed, inserted or moved breaks the chain from there on.
-"""
-
-import hashlib
 from collections.abc import Iterable
 
 import apsw
 
+from fhir_server.store.chain import GENESIS, link
 from fhir_server.store.protocol import AuditEntry, AuditQuery, Recorded
 
-GENESIS = bytes(32)
 _MOST = 1 << 62
-
-
-def link(before: bytes, number: int, recorded: int, body: bytes) -> bytes:
-    """The hash of an entry: SHA-256 over the hash before it, its number and time (8 bytes each) and its body."""
-    return hashlib.sha256(before + number.to_bytes(8, "big") + recorded.to_bytes(8, "big") + body).digest()
 
 
 class Chain:

@@ -23,8 +23,7 @@ from fhir_server.search.plan import (
     Token,
     Uri,
 )
-from fhir_server.store.sqlite.entries import spans
-from fhir_server.store.sqlite.schema import SPANS, param_number
+from fhir_server.store.params import SPANS, param_number, spans
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,10 +1,11 @@
-"""Index entries as rows: what is inserted for a resource and how intervals are filed by their length."""
+"""Index entries as rows: what is inserted for a resource."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 from fhir_server.search.plan import Entries, Shape
-from fhir_server.store.sqlite.schema import COLUMNS, SPANS, param_number
+from fhir_server.store.params import param_number, span_of
+from fhir_server.store.sqlite.schema import COLUMNS
 
 INSERT = {
     shape: f"INSERT INTO {shape} (param, {', '.join(columns)}) VALUES (?{', ?' * len(columns)})"
@@ -17,18 +18,6 @@ def rows(type_: str, key: int, entries: Entries) -> Iterator[tuple[Shape, list[t
     for shape, found in entries.items():
         if found:
             yield shape, [_row(shape, param_number(type_, entry[0]), key, entry) for entry in found]
-
-
-def span_of(shape: str, lo: Any, hi: Any) -> int:
-    """The class of length that an interval is filed under; for numbers 0 is a single point."""
-    if shape == "date":
-        return next(n for n, longest in enumerate(SPANS) if longest is None or hi - lo <= longest)
-    return 0 if hi == lo + "!" else 1
-
-
-def spans(shape: str) -> Iterable[int]:
-    """All classes of length of a shape."""
-    return range(len(SPANS)) if shape == "date" else (0, 1)
 
 
 def _row(shape: str, param: int, key: int, entry: tuple[Any, ...]) -> tuple[Any, ...]:

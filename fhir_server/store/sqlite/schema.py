@@ -4,8 +4,6 @@
 (type, search parameter), so that an entry can only ever be found under its own type.
 """
 
-import hashlib
-from functools import lru_cache
 from pathlib import Path
 
 import apsw
@@ -17,11 +15,6 @@ from fhir_server.search.plan import SHAPES
 OLDEST_SQLITE = (3, 51, 3)
 APPLICATION_ID = 0x46484952  # "FHIR"
 BUSY_TIMEOUT_MILLISECONDS = 10_000
-
-# A date's interval is filed by its length, so that a bound on its end is a bound on its start too:
-# class 0 up to a day, 1 up to 31 days, 2 up to 366 days, 3 any length.
-DAY = 86_400_000_000
-SPANS: tuple[int | None, ...] = (DAY, 31 * DAY, 366 * DAY, None)
 
 # The values of each shape after `param`, in the order of the primary key (`key` is the resource's creation key).
 COLUMNS = {
@@ -75,16 +68,6 @@ CLINIC_MIGRATIONS: tuple[str, ...] = (
     """,
 )
 AUDIT_MIGRATIONS: tuple[str, ...] = (_AUDIT,)
-
-
-@lru_cache(maxsize=16_384)
-def param_number(type_: str, code: str) -> int:
-    """The number that stands for a type's search parameter in the index tables: 48 bits of a hash.
-
-    It needs no table of its own, and is the same in every file; two of some thousand names share a number with a
-    probability below one in ten million.
-    """
-    return int.from_bytes(hashlib.blake2b(f"{type_}.{code}".encode(), digest_size=6).digest(), "big")
 
 
 def check_library() -> None:

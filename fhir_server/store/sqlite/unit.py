@@ -134,6 +134,9 @@ class SqliteUnit:
         """Audit entries, in the order that the query asks for."""
         return self._reader.audited(query)
 
+    async def guard(self, *names: str) -> None:
+        """Nothing to do: Units that write a file run one after another."""
+
     async def keep(self, kind: str, name: str, value: bytes, expires: Micros | None = None) -> None:
         """Keep a value by name, replacing what was there."""
         self._connection.execute(
