@@ -3,6 +3,7 @@
 FHIR bases are served by a thin endpoint; the authorization server and the operators' pages by FastAPI beside it.
 """
 
+import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -12,12 +13,12 @@ from fastapi import FastAPI
 from fastapi.responses import PlainTextResponse
 
 from fhir_server.audit.event import Event
-from fhir_server.booking import index, receipt, write_rules
+from fhir_server.booking import index, receipt, sweeper, write_rules
 from fhir_server.clinics import Clinics
 from fhir_server.fhir.clock import Clock, Ids, system_clock
 from fhir_server.interactions.access import ANONYMOUS, Access
 from fhir_server.interactions.clinic import Clinic, Server
-from fhir_server.rest.http import FhirEndpoint
+from fhir_server.rest.http import FhirEndpoint, path_of
 from fhir_server.rest.pipeline import Pipeline
 from fhir_server.rest.table import TABLE
 from fhir_server.search.parameters import Registry
@@ -89,7 +90,7 @@ def make_app(parts: Parts) -> Asgi:
     web = _web(parts)
 
     async def app(scope: Mapping[str, Any], receive: Any, send: Any) -> None:
-        if scope["type"] == "http" and fhir.base_of(scope["path"]) is not None:
+        if scope["type"] == "http" and fhir.base_of(path_of(scope)) is not None:
             await fhir(scope, receive, send)
         else:
             await web(scope, receive, send)  # type: ignore[arg-type]
@@ -100,7 +101,10 @@ def make_app(parts: Parts) -> Asgi:
 def _web(parts: Parts) -> FastAPI:
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        sweeping = asyncio.create_task(sweeper.run(parts.store, parts.clinics.served))
         yield
+        sweeping.cancel()
+        await asyncio.gather(sweeping, return_exceptions=True)
         await parts.store.close()
 
     web = FastAPI(title="fhir-server", lifespan=lifespan, redoc_url=None)

@@ -58,6 +58,10 @@ class Clinics:
         self._known[tenant] = (now, clinic)
         return clinic
 
+    def served(self) -> list[Clinic]:
+        """The clinics that were asked for in this process."""
+        return [clinic for _, clinic in self._known.values()]
+
     def _make(self, tenant: str, stored: bytes | None, secret: bytes | None) -> Clinic:
         assert secret is not None
         settings = ClinicSettings(**json.loads(stored)) if stored is not None else ClinicSettings()

@@ -5,6 +5,7 @@ The stored form is JSON with one-letter names, and without what is empty: it is 
 """
 
 from dataclasses import dataclass, fields
+from operator import attrgetter
 from typing import Any
 
 import orjson
@@ -43,8 +44,7 @@ class Event:
 
     def entry(self) -> AuditEntry:
         """The event as it is stored, with what it is found by."""
-        values = {letter: getattr(self, name) for letter, name in _LETTERS.items()}
-        body = orjson.dumps({letter: value for letter, value in values.items() if value})
+        body = orjson.dumps({letter: value for letter, value in zip(_LETTERS, _values(self), strict=True) if value})
         agents = tuple(agent for agent in (self.user, self.client) if agent)
         entity, _, version = self.entity.partition("/_history/")
         entities = (entity,) if entity else ()
@@ -57,6 +57,7 @@ _LETTERS = {
     "j": "token_id", "w": "address", "x": "request_id", "k": "correlation", "e": "entity", "b": "before",
     "q": "query", "p": "patients", "g": "rule", "d": "description",
 }  # fmt: skip
+_values = attrgetter(*_LETTERS.values())
 
 
 def from_entry(recorded: Micros, body: bytes) -> Event:

@@ -91,6 +91,8 @@ def _agents(event: Event, pattern: str, base_url: str) -> list[dict[str, Any]]:
     policies = [f"urn:ietf:params:oauth:jti:{event.token_id}"] if event.token_id else []
     policies += [f"urn:fhir-server:rule:{event.rule.replace(' ', '-')}"] if event.rule else []
     if not event.user:
+        if event.user_name:  # who ran a command, for whom no resource stands
+            client["name"] = event.user_name
         return [client | ({"policy": policies} if policies else {}) | _role(event), server]
     user: dict[str, Any] = {"type": _concept((_PARTICIPATION, participation)), "who": {"reference": event.user}}
     if event.user_name:

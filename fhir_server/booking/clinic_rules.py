@@ -28,6 +28,7 @@ class ClinicRules:
     furthest_advance_days: int = 365
     cancellation_window_hours: int = 24
     proposal_expiry_hours: int = 168
+    hold_minutes: int = 0
     withdrawal: bool = False
 
     @property
@@ -66,5 +67,6 @@ def strictest(rules: Iterable[ClinicRules]) -> ClinicRules:
         furthest_advance_days=min(rule.furthest_advance_days for rule in all_rules),
         cancellation_window_hours=max(rule.cancellation_window_hours for rule in all_rules),
         proposal_expiry_hours=min(rule.proposal_expiry_hours for rule in all_rules),
+        hold_minutes=min(rule.hold_minutes for rule in all_rules),
         withdrawal=all(rule.withdrawal for rule in all_rules),
     )

@@ -2,10 +2,11 @@
 (R-10.6).
 """
 
-from collections.abc import Iterable
+from collections.abc import AsyncIterator, Iterable
 from dataclasses import dataclass
 from typing import Any
 
+from fhir_server.booking import holds
 from fhir_server.booking.index import ACTOR, SLOT, TIME
 from fhir_server.booking.wanted import Wanted, WantedSlot
 from fhir_server.fhir import json
@@ -48,13 +49,13 @@ async def takers(repository: Repository, slot_id: str, *, but: str = "") -> list
     return [stored for stored in page.matches if stored.id != but]
 
 
-async def _slots_in_the_way(repository: Repository, occupation: Occupation) -> Any:
+async def _slots_in_the_way(repository: Repository, occupation: Occupation) -> AsyncIterator[Issue]:
     for slot in occupation.wanted.slots:
         taken = await takers(repository, slot.stored.id, but=occupation.id)
         if len(taken) >= slot.rules.capacity:
             yield _taken(slot, taken)
-        elif slot.resource["status"] not in ("free", "busy-tentative") and not _is_full_by_itself(
-            slot, taken, occupation
+        elif not _is_full_by_itself(slot, taken, occupation) and not await holds.is_free(
+            repository, slot, appointment_id=occupation.id
         ):
             yield Issue(
                 "conflict",
@@ -75,7 +76,7 @@ def _taken(slot: WantedSlot, taken: list[Stored]) -> Issue:
     return Issue("conflict", text, slot.at)
 
 
-async def _actors_in_the_way(repository: Repository, occupation: Occupation) -> Any:
+async def _actors_in_the_way(repository: Repository, occupation: Occupation) -> AsyncIterator[Issue]:
     own_slots = {slot.stored.id for slot in occupation.wanted.slots}
     for n, actor in enumerate(_actors(occupation)):
         target = local_reference(actor, repository.clinic.base_url)

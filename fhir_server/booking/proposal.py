@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from fhir_server.booking import identity
+from fhir_server.booking import holds, identity
 from fhir_server.booking.states import PATIENTS, STAFF
 from fhir_server.booking.wanted import Wanted, WantedSlot
 from fhir_server.fhir import own
@@ -31,7 +31,7 @@ async def prepare(repository: Repository, proposal: Resource, wanted: Wanted) ->
         if not wanted.slots:
             raise Unprocessable("A proposal names the slot that it wants.", expression="Appointment.slot")
     for slot in wanted.slots:
-        _check_slot(repository, slot)
+        await _check_slot(repository, slot)
     _check_service(proposal, wanted)
     _set_times(proposal, wanted)
     if agent.role in ("public", "website"):
@@ -53,9 +53,9 @@ def _check_elements(proposal: Resource) -> None:
         raise Unprocessable(issues=issues)
 
 
-def _check_slot(repository: Repository, slot: WantedSlot) -> None:
+async def _check_slot(repository: Repository, slot: WantedSlot) -> None:
     """The slot is free, and neither too soon nor too far."""
-    if slot.resource["status"] != "free":
+    if not await holds.is_free(repository, slot):
         raise Conflict("This time is not free any more; choose another.", expression=slot.at)
     now, rules = repository.clinic.server.clock(), slot.rules
     if slot.start < now + rules.minimum_notice_minutes * _MINUTE:

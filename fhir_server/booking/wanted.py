@@ -51,16 +51,26 @@ class Wanted:
 
 
 async def look_up(repository: Repository, appointment: Resource) -> Wanted:
-    """The slots of an appointment. Raises Unprocessable for a reference that leads to none."""
+    """The slots of an appointment. Raises Unprocessable for a reference that leads to none; an import leaves it out,
+    for what it points at may come later.
+    """
     slots = []
     for n, reference in enumerate(appointment.get("slot", ())):
         at = f"Appointment.slot[{n}]"
         target = local_reference(reference.get("reference", ""), repository.clinic.base_url)
         stored, slot = await _get(repository, target, "Slot")
         if stored is None or slot is None:
+            if repository.is_import:
+                continue
             raise Unprocessable("There is no such slot; search Slot for the free ones.", expression=at)
         slots.append(await _slot(repository, stored, slot, at))
     return Wanted(tuple(slots), strictest(slot.rules for slot in slots))
+
+
+async def slot_by_id(repository: Repository, id_: str) -> WantedSlot | None:
+    """One slot; None when it is not there."""
+    stored, slot = await _get(repository, LocalReference("Slot", id_), "Slot")
+    return await _slot(repository, stored, slot, "Slot") if stored is not None and slot is not None else None
 
 
 async def _slot(repository: Repository, stored: Stored, slot: Resource, at: str) -> WantedSlot:

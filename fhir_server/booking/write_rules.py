@@ -6,7 +6,7 @@ An appointment and its slots change together, in one Unit: taken when it becomes
 from collections.abc import Mapping
 from typing import Any
 
-from fhir_server.booking import proposal, receipt, states
+from fhir_server.booking import holds, proposal, receipt, states
 from fhir_server.booking.conflicts import Occupation, check, takers
 from fhir_server.booking.states import OCCUPYING, OPEN, PATIENTS
 from fhir_server.booking.wanted import Wanted, WantedSlot, look_up
@@ -43,8 +43,8 @@ async def appointment(repository: Repository, before: Resource | None, after: Re
         await check(repository, _occupation(repository, (before or {}).get("id", ""), after, wanted))
         if old not in OCCUPYING:
             _accept(after)
-    if old in OCCUPYING or new in OCCUPYING:
-        repository.then(lambda _: _settle_slots(repository, before, wanted))
+    if old in OCCUPYING or new in OCCUPYING or (old in OPEN and new not in OPEN):
+        repository.then(lambda stored: settle_slots(repository, stored.id, before, wanted))
     return after
 
 
@@ -88,24 +88,25 @@ def _follow_up(repository: Repository, wanted: Wanted) -> None:
             expires = clinic.server.clock() + rules.proposal_expiry_hours * _HOUR
             token = receipt.issue(clinic, stored.id, expires, may_withdraw=rules.withdrawal)
             repository.headers[receipt.HEADER] = token
-        if wanted.slots and rules.confirms_itself:
-            await _confirm_by_rule(repository, stored, wanted)
+        if not (wanted.slots and rules.confirms_itself and await _confirm_by_rule(repository, stored, wanted)):
+            await holds.place(repository, stored, wanted)
 
     repository.then(then)
 
 
-async def _confirm_by_rule(repository: Repository, stored: Stored, wanted: Wanted) -> None:
-    """Book a low-risk proposal; one with a conflict is left for a human (R-10.2, R-10.5)."""
+async def _confirm_by_rule(repository: Repository, stored: Stored, wanted: Wanted) -> bool:
+    """Book a low-risk proposal; one with a conflict is left for a human: False (R-10.2, R-10.5)."""
     assert stored.body is not None
     booked = json.parse(stored.body)
     try:
         await check(repository, _occupation(repository, stored.id, booked, wanted))
     except Conflict:
-        return
+        return False
     booked["status"] = "booked"
     _accept(booked)
     await repository.put(stored, booked, rule=f"R-10.2 auto-confirmation by {wanted.rules.service}")
-    await _settle_slots(repository, None, wanted)
+    await settle_slots(repository, stored.id, None, wanted)
+    return True
 
 
 def _occupation(repository: Repository, id_: str, resource: Resource, wanted: Wanted) -> Occupation:
@@ -127,19 +128,21 @@ def _accept(resource: Resource) -> None:
             participant["status"] = "accepted"
 
 
-async def _settle_slots(repository: Repository, before: Resource | None, wanted: Wanted) -> None:
-    """Bring every slot that the appointment took or takes into line with how often it is now taken."""
+async def settle_slots(repository: Repository, appointment_id: str, before: Resource | None, wanted: Wanted) -> None:
+    """Bring every slot that the appointment took, takes or held into line with how often it is now taken."""
     slots = {slot.stored.id: slot for slot in wanted.slots}
     if before is not None:
         slots |= {slot.stored.id: slot for slot in (await look_up(repository, before)).slots}
     for slot in slots.values():
-        await _settle(repository, slot)
+        await settle(repository, slot, appointment_id)
 
 
-async def _settle(repository: Repository, slot: WantedSlot) -> None:
+async def settle(repository: Repository, slot: WantedSlot, appointment_id: str = "") -> None:
+    """Bring one slot into line. What staff marked by hand (busy-unavailable, busy-tentative) stays as it is."""
+    was_held = await holds.clear(repository, slot, appointment_id)
     taken = len(await takers(repository, slot.stored.id))
     status = "busy" if taken >= slot.rules.capacity else "free"
-    if slot.resource["status"] in ("free", "busy", "busy-tentative") and slot.resource["status"] != status:
+    if (was_held or slot.resource["status"] in ("free", "busy")) and slot.resource["status"] != status:
         await repository.put(
             slot.stored, slot.resource | {"status": status}, rule="R-8.2 slot follows its appointments"
         )

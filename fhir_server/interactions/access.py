@@ -62,7 +62,13 @@ class Access:
 
     agent: Agent
     grants: Mapping[str, tuple[Grant, ...]] = field(default_factory=dict)
+    # An Access is kept as long as its token: what a request asks again and again is worked out once.
+    _of: dict[tuple[str, str], tuple[Grant, ...]] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     def of(self, type_: str, letter: str) -> tuple[Grant, ...]:
         """The grants that allow `letter` on `type_`."""
-        return tuple(grant for grant in self.grants.get(type_, ()) if letter in grant.letters)
+        found = self._of.get((type_, letter))
+        if found is None:
+            found = tuple(grant for grant in self.grants.get(type_, ()) if letter in grant.letters)
+            self._of[type_, letter] = found
+        return found

@@ -11,7 +11,7 @@ Handler = Callable[[Call, Repository], Awaitable[Answer]]
 
 @dataclass(frozen=True, slots=True)
 class Interaction:
-    """One row. `body` says what the request carries: a resource, a patch, a form, or nothing."""
+    """One row. `body` says what the request carries: resource, parameters, patch, form, or nothing."""
 
     name: str
     method: str

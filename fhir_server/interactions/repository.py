@@ -100,6 +100,14 @@ class Repository:
         entries = self.clinic.extractor.entries(json.parse(stored.body))
         return any(visibility.allows(grant, entries) for grant in grants)
 
+    def writable(self, stored: Stored) -> frozenset[str] | None:
+        """The elements of a resource that this caller may change; None: all."""
+        grants = self.access.of(stored.type, "u")
+        if any(grant.elements is None and visibility.is_everything(grant) for grant in grants):
+            return None
+        assert stored.body is not None
+        return visibility.elements(grants, self.clinic.extractor.entries(json.parse(stored.body)))
+
     async def _visible(self, stored: Stored | None, letter: str) -> Stored:
         if stored is None or not await self.version_is_visible(stored, letter):
             raise NotFound("There is no such resource here.")  # one text, whether it is absent or out of sight

@@ -1,6 +1,6 @@
 """update: a new version of a resource, or, as a setting, a new one at the caller's id (FHIR R4 http.html#update)."""
 
-from fhir_server.fhir.errors import BadRequest, NotAllowed, NotFound
+from fhir_server.fhir.errors import BadRequest, Forbidden, NotAllowed, NotFound
 from fhir_server.interactions import visibility
 from fhir_server.interactions.call import Answer, Call
 from fhir_server.interactions.prefer import answer_with
@@ -14,6 +14,8 @@ async def handle(call: Call, repository: Repository) -> Answer:
     current = await repository.unit.read(call.type, call.id)
     if current is not None and not current.is_deleted and repository.may_see(current, "u"):
         check_if_match(call.headers, current)
+        if repository.writable(current) is not None:
+            raise Forbidden("This caller sees a part of the resource only; change it by PATCH.")
         return answer_with(call, repository, await repository.update(current, call.body), 200)
     # For a caller who sees some rows only, an absent id and one out of sight are answered alike.
     grants = repository.access.of(call.type, "c")

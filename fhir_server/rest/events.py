@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+from fhir_server.audit.changes import events_of
 from fhir_server.audit.event import Event
 from fhir_server.fhir.clock import Clock, Micros
 from fhir_server.fhir.errors import FhirError
@@ -11,7 +12,6 @@ from fhir_server.rest.request import Request
 from fhir_server.rest.table import Found
 from fhir_server.store.protocol import Stored
 
-_SUBTYPES = {"POST": ("create", "C"), "PUT": ("update", "U"), "PATCH": ("patch", "U"), "DELETE": ("delete", "D")}
 _LONGEST_QUERY = 2_000
 
 
@@ -23,23 +23,7 @@ class Recorder:
 
     def changes(self, changes: Sequence[Change]) -> list[Event]:
         """One event for each version that was stored, those that followed by a rule included."""
-        made = []
-        for change in changes:
-            stored = change.stored
-            subtype, action = _SUBTYPES[stored.method]
-            if action == "U" and change.before == 0:
-                subtype, action = "create", "C"  # update-as-create made a new resource
-            made.append(
-                self._event(
-                    subtype,
-                    action,
-                    entity=f"{stored.type}/{stored.id}/_history/{stored.version}",
-                    before=change.before,
-                    patients=stored.patients,
-                    rule=change.rule or self._rule(stored.type),
-                )
-            )
-        return made
+        return events_of(changes, self._event("", "")) if changes else []
 
     def seen(self, shown: Sequence[Stored]) -> list[Event]:
         """The events of a read, or of a search: one for each patient whose data were found."""
@@ -67,16 +51,14 @@ class Recorder:
         action: str,
         *,
         entity: str = "",
-        before: int = 0,
         query: str = "",
         patients: tuple[str, ...] = (),
-        rule: str = "",
     ) -> Event:
         agent, request = self._access.agent, self._request
         return Event(
             subtype, action, "0", self._clock(), agent.client_id, agent.fhir_user, agent.name, agent.role,
-            agent.token_id, request.address, request.request_id, correlation(request), entity, before, query,
-            patients, rule or self._rule(self._found.type),
+            agent.token_id, request.address, request.request_id, correlation(request), entity, 0, query,
+            patients, self._rule(self._found.type),
         )  # fmt: skip
 
 

@@ -42,7 +42,7 @@ class FhirEndpoint:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one HTTP request."""
-        base = self.base_of(scope["raw_path"].decode("ascii", "replace").partition("?")[0])
+        base = self.base_of(path_of(scope))
         assert base is not None
         tenant, rest = base
         headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
@@ -85,6 +85,11 @@ class FhirEndpoint:
             if match is not None:
                 return match.group(1)
         return address
+
+
+def path_of(scope: Scope) -> str:
+    """The path as it was sent, so that an encoded slash stays one."""
+    return str(scope["raw_path"].decode("ascii", "replace").partition("?")[0])
 
 
 async def _body(receive: Receive, headers: Mapping[str, str], largest: int) -> bytes:

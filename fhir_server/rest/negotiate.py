@@ -10,6 +10,7 @@ _JSON_NAMES = frozenset({JSON, "application/json", "text/json", "json"})
 _RANGES = frozenset({"*/*", "application/*"})
 _BODIES = {
     "resource": frozenset({JSON, "application/json"}),
+    "parameters": frozenset({JSON, "application/json"}),
     "patch": frozenset({"application/json-patch+json"}),
     "form": frozenset({"application/x-www-form-urlencoded"}),
 }

@@ -122,8 +122,8 @@ class Pipeline:
         if not request.body:
             raise BadRequest("The request has no body.", code="required")
         parsed = json.parse(request.body)
-        if body == "resource":
-            self._validate(parsed, found.type)
+        if body in ("resource", "parameters"):
+            self._validate(parsed, found.type if body == "resource" else "Parameters")
         return replace(call, body=parsed)
 
     def _validate(self, resource: object, type_: str) -> None:
@@ -132,7 +132,7 @@ class Pipeline:
         given = resource.get("resourceType")
         if given != type_:
             raise BadRequest(
-                f"The body's resourceType must be the URL's, '{type_}'.", expression="resourceType", code="structure"
+                f"The body's resourceType must be '{type_}' here.", expression="resourceType", code="structure"
             )
         issues = self._server.structure.check(resource, expected_type=type_)
         if issues:

@@ -5,6 +5,7 @@ A path's shape has `{type}`, `{id}` and `{version}` for what varies; a row with 
 with `{type}`. `letter` is the SMART scope letter asked for (`` for none), `action` the audit's (`` for no audit).
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from fhir_server.audit import log
@@ -47,7 +48,7 @@ class Found:
 class Router:
     """Finds the row for a method and the segments of a path below the base."""
 
-    def __init__(self, table: tuple[Interaction, ...] = TABLE) -> None:
+    def __init__(self, table: Sequence[Interaction] = TABLE) -> None:
         self._rows: dict[tuple[str, str], Interaction] = {}
         self._methods: dict[str, list[str]] = {}
         for row in table:
@@ -57,25 +58,23 @@ class Router:
 
     def find(self, method: str, segments: tuple[str, ...]) -> Found | None:
         """The row and its variables; None when the method has no row at this path."""
-        shape = _shape(segments)
-        row = self._rows.get((method, shape))
-        if row is None:
-            return None
-        type_, id_, version = (*segments, "", "", "", "")[:1] + _variables(segments)
-        return Found(row, type_ if row.path[0] in "{A" else "", id_, version)
+        for shape in _shapes(segments):
+            row = self._rows.get((method, shape))
+            if row is not None:
+                has_type = row.path[:1] not in ("", "_", "$") and segments[0] != "metadata"
+                return Found(row, segments[0] if has_type else "", *_variables(segments))
+        return None
 
     def methods(self, segments: tuple[str, ...]) -> list[str]:
         """The methods that have a row at this path; none when the path means nothing."""
-        return self._methods.get(_shape(segments), [])
+        return [method for shape in _shapes(segments) for method in self._methods.get(shape, [])]
 
 
-def _shape(segments: tuple[str, ...]) -> str:
-    if segments and segments[0] in OWN_ROWS:
-        head, rest = segments[:1], segments[1:]
-    else:
-        head, rest = (), segments
-    fixed = ("metadata",)
-    return "/".join((*head, *(part if part[:1] in ("_", "$") or part in fixed else "{}" for part in rest)))
+def _shapes(segments: tuple[str, ...]) -> list[str]:
+    """The path as the rows of a type of its own have it, then as the rows of any type do."""
+    varying = [part if part[:1] in ("_", "$") or part == "metadata" else "{}" for part in segments]
+    own = "/".join((*segments[:1], *varying[1:]))
+    return [own] if segments and segments[0] in OWN_ROWS else [own, "/".join(varying)]
 
 
 def _variables(segments: tuple[str, ...]) -> tuple[str, str]:

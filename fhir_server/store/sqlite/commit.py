@@ -48,41 +48,60 @@ class Job(Generic[T]):
 
 
 class GroupCommit(Generic[T]):
-    """A thread that takes all waiting jobs, hands them to `commit` as one batch, and answers them after it."""
+    """A thread that takes all waiting jobs, hands them to `commit` as one batch, and answers them after it.
+
+    What one turn of the event loop submits is handed over at its end, at once: a job at a time would wake the thread
+    for each, which then competes with the loop for the interpreter and commits batches of one.
+    """
 
     def __init__(self, name: str, commit: Callable[[Sequence[Job[T]]], None]) -> None:
         self._commit = commit
-        self._queue: SimpleQueue[Job[T] | None] = SimpleQueue()
+        self._submitted: dict[asyncio.AbstractEventLoop, list[Job[T]]] = {}
+        self._queue: SimpleQueue[list[Job[T]] | None] = SimpleQueue()
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
         self._thread.start()
 
     async def submit(self, input_: T) -> Any:
         """The result of `input_` once its batch is durable."""
-        job = Job(input_, asyncio.get_running_loop())
-        self._queue.put(job)
+        loop = asyncio.get_running_loop()
+        job = Job(input_, loop)
+        submitted = self._submitted.get(loop)
+        if submitted is None:
+            self._submitted[loop] = [job]
+            loop.call_soon(self._hand_over, loop)
+        else:
+            submitted.append(job)
         return await job.future
 
     def close(self) -> None:
         """Commit what waits and end the thread."""
+        for loop in list(self._submitted):
+            self._hand_over(loop)
         self._queue.put(None)
         self._thread.join()
+
+    def _hand_over(self, loop: asyncio.AbstractEventLoop) -> None:
+        jobs = self._submitted.pop(loop, None)
+        if jobs:
+            self._queue.put(jobs)
 
     def _run(self) -> None:
         open_ = True
         while open_:
-            batch: list[Job[T]] = []
-            job = self._queue.get()
-            while job is not None:
-                batch.append(job)
-                if len(batch) >= LONGEST_BATCH:
+            jobs = self._queue.get()
+            waiting: list[Job[T]] = []
+            while jobs is not None:
+                waiting += jobs
+                if len(waiting) >= LONGEST_BATCH:
                     break
                 try:
-                    job = self._queue.get_nowait()
+                    jobs = self._queue.get_nowait()
                 except Empty:
                     break
             else:
                 open_ = False
-            if batch:
+            for begin in range(0, len(waiting), LONGEST_BATCH):
+                batch = waiting[begin : begin + LONGEST_BATCH]
                 self._commit(batch)
                 _answer(batch)
 

@@ -10,9 +10,8 @@ Several processes may have one DATA open. Files are opened when they are needed;
 import asyncio
 import os
 from collections import OrderedDict
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeVar
@@ -37,6 +36,13 @@ class _Open:
     clinic: ClinicFile | None
     audit: AuditFile
     in_use: int = field(default=0)
+
+    def __enter__(self) -> "_Open":
+        self.in_use += 1
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.in_use -= 1
 
     def close(self) -> None:
         if self.clinic is not None:
@@ -118,18 +124,13 @@ class SqliteStore:
     def _path(self, tenant: str) -> Path:
         return self._folder / "tenants" / tenant
 
-    @contextmanager
-    def _using(self, tenant: str) -> Iterator[_Open]:
+    def _using(self, tenant: str) -> _Open:
+        """The tenant's files, to be held (`with`) while they are used."""
         files = self._open.get(tenant)
         if files is None:
-            files = self._open_files(tenant)
-        else:
-            self._open.move_to_end(tenant)
-        files.in_use += 1
-        try:
-            yield files
-        finally:
-            files.in_use -= 1
+            return self._open_files(tenant)
+        self._open.move_to_end(tenant)
+        return files
 
     def _open_files(self, tenant: str) -> _Open:
         with unavailable_on_failure():

@@ -2,8 +2,7 @@
 
 import fcntl
 import heapq
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 from queue import Empty, LifoQueue
 from time import monotonic
@@ -23,19 +22,22 @@ from fhir_server.store.sqlite.unit import SqliteUnit, drive
 T = TypeVar("T")
 
 LONGEST_READ_SECONDS = 10.0
+_FAILURES = (apsw.FullError, apsw.IOError, apsw.BusyError, apsw.CantOpenError, apsw.ReadOnlyError)
 
 
-@contextmanager
-def unavailable_on_failure() -> Iterator[None]:
+class unavailable_on_failure:  # noqa: N801 - a context manager, without the cost of a generator on every read
     """Failures of the disk or of the lock, told as 503."""
-    try:
-        yield
-    except apsw.InterruptError as error:
-        raise Unprocessable(
-            f"The search took longer than {LONGEST_READ_SECONDS:.0f} seconds; narrow it.", code="too-costly"
-        ) from error
-    except (apsw.FullError, apsw.IOError, apsw.BusyError, apsw.CantOpenError, apsw.ReadOnlyError) as error:
-        raise Unavailable("The store cannot take this now; nothing was changed. Try again later.") from error
+
+    def __enter__(self) -> None:
+        """Nothing is to be done."""
+
+    def __exit__(self, _type: object, error: BaseException | None, _traceback: object) -> None:
+        if isinstance(error, apsw.InterruptError):
+            raise Unprocessable(
+                f"The search took longer than {LONGEST_READ_SECONDS:.0f} seconds; narrow it.", code="too-costly"
+            ) from error
+        if isinstance(error, _FAILURES):
+            raise Unavailable("The store cannot take this now; nothing was changed. Try again later.") from error
 
 
 class Reader:
@@ -45,6 +47,7 @@ class Reader:
         self._folder, self._vfs = folder, vfs
         self._audit: dict[str, apsw.Connection] = {}
         self.clinic = clinic
+        self.deadline = 0.0  # by `monotonic`; what still reads then is interrupted
 
     def audited(self, query: AuditQuery) -> list[Recorded]:
         """Entries of changes, reads and refusals, in the query's order."""
@@ -116,13 +119,14 @@ class ClinicFile:
         connection = connect(self._path, CLINIC_MIGRATIONS, vfs=self._vfs)
         connection.execute("PRAGMA query_only=ON")
         connection.execute("PRAGMA wal_autocheckpoint=0")  # the writer is the one checkpointer
-        return Reader(self._path.parent, self._vfs, connection)
+        reader = Reader(self._path.parent, self._vfs, connection)
+        connection.set_progress_handler(lambda: monotonic() > reader.deadline, 200_000)
+        return reader
 
     def _read(self, reader: Reader, work: Work[T]) -> T:
         connection = reader.clinic
         assert connection is not None
-        deadline = monotonic() + LONGEST_READ_SECONDS
-        connection.set_progress_handler(lambda: monotonic() > deadline, 200_000)
+        reader.deadline = monotonic() + LONGEST_READ_SECONDS
         with unavailable_on_failure():
             connection.execute("BEGIN")  # one snapshot for all that the work reads
             try:

@@ -1,0 +1,226 @@
+"""The words of the command line: every command, its arguments, and an example. Nothing heavy is imported here."""
+
+import argparse
+import importlib
+from typing import Any
+
+_SURFACES = ("website", "patient-portal", "provider-portal", "auditor", "administrator", "service")
+_KINDS = ("public", "confidential-symmetric", "confidential-asymmetric")
+_GRANTS = ("client_credentials", "authorization_code", "refresh_token")
+_ROLES = ("patient", "proxy", "practitioner", "front-desk", "auditor", "administrator")
+
+
+class Parser(argparse.ArgumentParser):
+    """An argument parser whose help may end with what a function tells (`more`: module:function)."""
+
+    more = ""
+
+    def format_help(self) -> str:
+        """The help, with the rest that is made only when it is asked for."""
+        text = super().format_help()
+        if not self.more:
+            return text
+        module, _, name = self.more.partition(":")
+        return f"{text}\n{getattr(importlib.import_module(module), name)()}"
+
+
+def make_parser() -> Parser:
+    """The parser of all commands."""
+    parser = Parser(prog="fhir-server", description="A FHIR R4 server for bookings and ongoing care.")
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
+    _serve(commands)
+    _demo(commands)
+    _tenant(commands)
+    _user(commands)
+    _client(commands)
+    _data(commands)
+    _operation(commands)
+    return parser
+
+
+def _command(commands: Any, name: str, run: str, help_: str, example: str) -> Parser:
+    parser: Parser = commands.add_parser(
+        name,
+        help=help_[0].lower() + help_[1:].rstrip("."),
+        description=help_,
+        epilog=f"Example:\n  fhir-server {example}",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.set_defaults(run=run)
+    parser.add_argument("--data", metavar="DIR", help="the folder of the embedded store (or FHIR_SERVER_DATA)")
+    return parser
+
+
+def _group(commands: Any, name: str, help_: str) -> Any:
+    parser = commands.add_parser(name, help=help_[0].lower() + help_[1:].rstrip("."), description=help_)
+    return parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
+
+
+def _serve(commands: Any) -> None:
+    parser = _command(commands, "serve", "serve:run", "Run the server.", "serve --demo --port 8000 --data ./data")
+    parser.more = "fhir_server.cli.settings_help:text"
+    parser.add_argument("--host", default="127.0.0.1", help="the address to listen on (default: %(default)s)")
+    parser.add_argument("--port", type=_port, default=8000, help="the port; 0 takes a free one (default: %(default)s)")
+    parser.add_argument("--workers", type=_count, default=1, help="processes that serve (default: %(default)s)")
+    parser.add_argument(
+        "--demo", action="store_true", help="make the demo clinic if there is none, and say how to use it"
+    )
+    parser.add_argument("--access-log", action="store_true", help="write a line for every request to stderr")
+
+
+def _demo(commands: Any) -> None:
+    parser = _command(
+        commands,
+        "demo",
+        "demo:run",
+        "Walk the whole booking journey over HTTP, and say what happens. People's tokens are minted from the data "
+        "folder of the server, which must be on this machine.",
+        "demo --base http://127.0.0.1:8000/demo/fhir --data ./data",
+    )
+    parser.add_argument(
+        "--base", metavar="URL", default="http://127.0.0.1:8000/demo/fhir", help="(default: %(default)s)"
+    )
+
+
+def _tenant(commands: Any) -> None:
+    group = _group(commands, "tenant", "Clinics.")
+    create = _command(
+        group, "create", "tenants:create", "Make an empty clinic.", "tenant create northside --zone Europe/Berlin"
+    )
+    create.add_argument("tenant", metavar="NAME", help="1 to 63 lower-case letters, digits and hyphens")
+    create.add_argument("--zone", default="UTC", help="its IANA time zone (default: %(default)s)")
+    create.add_argument(
+        "--cors-origin", action="append", default=[], metavar="ORIGIN",
+        help="an origin that may call it from a browser, * for any; may be given again",
+    )  # fmt: skip
+    _command(group, "list", "tenants:list_", "List the clinics.", "tenant list --data ./data")
+
+
+def _user(commands: Any) -> None:
+    group = _group(commands, "user", "People of a clinic who may sign in.")
+    add = _command(
+        group,
+        "add",
+        "users:add",
+        "Add a person. The password is read from stdin with --password-stdin; else one is made and printed once.",
+        "user add northside dr-may --role practitioner --fhir-user Practitioner/may",
+    )
+    add.add_argument("tenant", metavar="TENANT")
+    add.add_argument("name", metavar="NAME")
+    add.add_argument("--role", required=True, choices=_ROLES)
+    add.add_argument("--fhir-user", required=True, metavar="TYPE/ID", help="the resource that stands for the person")
+    add.add_argument("--display", default="", help="how the person is called")
+    add.add_argument("--password-stdin", action="store_true", help="read the password from stdin")
+    list_ = _command(group, "list", "users:list_", "List the people.", "user list northside")
+    list_.add_argument("tenant", metavar="TENANT")
+    disable = _command(
+        group, "disable", "users:disable", "Let a person sign in no more.", "user disable northside dr-may"
+    )
+    disable.add_argument("tenant", metavar="TENANT")
+    disable.add_argument("name", metavar="NAME")
+
+
+def _client(commands: Any) -> None:
+    group = _group(commands, "client", "Apps of a clinic.")
+    add = _command(
+        group,
+        "add",
+        "clients:add",
+        "Register an app. A generated secret is printed once.",
+        "client add northside backend --surface service --jwks keys.json --scope 'system/Appointment.cruds'",
+    )
+    add.add_argument("tenant", metavar="TENANT")
+    add.add_argument("client", metavar="ID")
+    add.add_argument("--surface", required=True, choices=_SURFACES, help="what the app is for")
+    add.add_argument("--kind", choices=_KINDS, help="(default: asymmetric with --jwks, else public for portals)")
+    add.add_argument("--scope", required=True, action="append", metavar="SCOPES", help="may be given again")
+    add.add_argument("--grant", action="append", choices=_GRANTS, help="(default: by surface and kind)")
+    add.add_argument("--redirect-uri", action="append", default=[], metavar="URL", help="may be given again")
+    add.add_argument("--jwks", metavar="FILE|URL", help="its public keys, for private_key_jwt")
+    add.add_argument("--name", default="", help="how the app is called")
+    list_ = _command(group, "list", "clients:list_", "List the apps.", "client list northside")
+    list_.add_argument("tenant", metavar="TENANT")
+    rotate = _command(
+        group, "rotate", "clients:rotate", "Replace an app's secret; the new one is printed once.",
+        "client rotate northside website",
+    )  # fmt: skip
+    disable = _command(
+        group, "disable", "clients:disable", "Let an app get no more tokens.", "client disable northside website"
+    )
+    for parser in (rotate, disable):
+        parser.add_argument("tenant", metavar="TENANT")
+        parser.add_argument("client", metavar="ID")
+
+
+def _data(commands: Any) -> None:
+    seed = _command(
+        commands,
+        "seed",
+        "seeding:run",
+        "Add synthetic data to a clinic. The clinic 'demo' is made whole, with its people and apps, if there is none.",
+        "seed northside --patients 200 --days 60",
+    )
+    seed.add_argument("tenant", metavar="TENANT")
+    seed.add_argument("--patients", type=_count_or_none, help="synthetic patients with some history (default: 20)")
+    seed.add_argument("--days", type=_count_or_none, help="days of free slots from tomorrow on (default: 28)")
+    seed.add_argument("--practitioners", type=_count, help="people who treat (default: 3)")
+    import_ = _command(
+        commands,
+        "import",
+        "importing:run",
+        "Import resources from JSON and NDJSON files, .gz too. Ids are kept; what is refused is reported, and a second "
+        "run stores nothing twice. Exit status 1 if anything was refused.",
+        "import northside patients.ndjson.gz --report refused.ndjson",
+    )
+    import_.add_argument("tenant", metavar="TENANT")
+    import_.add_argument("files", metavar="FILE", nargs="+")
+    import_.add_argument("--unpack", action="store_true", help="store what Bundles carry, instead of the Bundles")
+    import_.add_argument("--report", metavar="FILE", help="write each refusal to this file as a line of JSON")
+
+
+def _operation(commands: Any) -> None:
+    token = _command(
+        commands, "token", "tokens:run", "Print an access token, for operators and tests.",
+        "token --tenant demo --user dr-lee --client provider-portal --scope 'user/Appointment.rs'",
+    )  # fmt: skip
+    token.add_argument("--tenant", required=True)
+    token.add_argument("--client", required=True, metavar="ID")
+    token.add_argument("--user", default="", metavar="NAME", help="the person it acts for; none: the app itself")
+    token.add_argument("--scope", required=True, metavar="SCOPES")
+    token.add_argument("--patient", default="", metavar="ID", help="the patient in context")
+    token.add_argument("--lifetime", type=_count, default=3600, metavar="SECONDS", help="(default: %(default)s)")
+    token.add_argument("--origin", metavar="URL", help="the server's public origin (default: FHIR_SERVER_ORIGIN)")
+    explain = _command(
+        commands, "explain", "explain:run", "Show how a search would run: its plan, its route, what each index counts, "
+        "its SQL.", "explain demo 'Slot?status=free&start=ge2026-12-01&_sort=start'",
+    )  # fmt: skip
+    explain.add_argument("tenant", metavar="TENANT")
+    explain.add_argument("search", metavar="TYPE?QUERY")
+    audit = _group(commands, "audit", "The audit log.")
+    verify = _command(
+        audit, "verify", "audit:verify", "Walk the hash chains of the audit log; name the first broken entry.",
+        "audit verify demo",
+    )  # fmt: skip
+    verify.add_argument("tenant", metavar="TENANT")
+    _command(commands, "doctor", "doctor:run", "Check that the server can run here.", "doctor --data ./data")
+
+
+def _port(text: str) -> int:
+    value = int(text)
+    if not 0 <= value <= 65_535:
+        raise argparse.ArgumentTypeError("a port is 0 to 65535")
+    return value
+
+
+def _count(text: str) -> int:
+    value = int(text)
+    if value < 1:
+        raise argparse.ArgumentTypeError("at least 1")
+    return value
+
+
+def _count_or_none(text: str) -> int:
+    value = int(text)
+    if value < 0:
+        raise argparse.ArgumentTypeError("at least 0")
+    return value

@@ -1,0 +1,68 @@
+"""`user add`, `user list`, `user disable`."""
+
+import argparse
+import secrets
+import sys
+
+from fhir_server.cli.refusal import Refusal
+from fhir_server.cli.shell import opened, table
+from fhir_server.fhir.reference import local_reference
+from fhir_server.store.protocol import Unit
+from smart_auth import accounts
+from smart_auth.accounts import Account
+
+
+async def add(arguments: argparse.Namespace) -> int:
+    """Add a person."""
+    given = sys.stdin.readline().rstrip("\n") if arguments.password_stdin else ""
+    password = given or secrets.token_urlsafe(12)
+    if arguments.password_stdin and not given:
+        raise Refusal("There is no password on stdin.")
+    tenant, name = arguments.tenant, arguments.name
+    try:
+        hashed = await accounts.hash_password(password)
+        account = Account(name, hashed, arguments.role, arguments.fhir_user, arguments.display)
+    except ValueError as error:
+        raise Refusal(str(error)) from error
+    target = local_reference(account.fhir_user)
+    assert target is not None  # Account has seen to it
+    async with opened(
+        arguments, f"user add {tenant} {name} --role {account.role} --fhir-user {account.fhir_user}"
+    ) as shell:
+
+        async def work(unit: Unit) -> bool:
+            if await accounts.load(unit, name) is not None:
+                raise Refusal(f"There is a person named '{name}' already.")
+            await accounts.save(unit, account)
+            await shell.record(unit)
+            stored = await unit.read(target.type, target.id)
+            return stored is not None and not stored.is_deleted
+
+        if not await shell.store.run(tenant, work, write=True):
+            print(f"Note: there is no {account.fhir_user} in this clinic yet.", file=sys.stderr)
+    print(f"Added {name}." if given else f"Added {name}. Password, shown this once: {password}")
+    return 0
+
+
+async def list_(arguments: argparse.Namespace) -> int:
+    """List the people."""
+    async with opened(arguments, "user list") as shell:
+        found = await shell.store.run(arguments.tenant, accounts.all_accounts, write=False)
+    rows = [(a.name, a.role, a.fhir_user, a.display, "disabled" if a.disabled else "") for a in found]
+    table(("Name", "Role", "Who", "Called", ""), rows)
+    return 0
+
+
+async def disable(arguments: argparse.Namespace) -> int:
+    """Let a person sign in no more."""
+    tenant, name = arguments.tenant, arguments.name
+    async with opened(arguments, f"user disable {tenant} {name}") as shell:
+
+        async def work(unit: Unit) -> None:
+            if not await accounts.disable(unit, name):
+                raise Refusal(f"There is no person named '{name}' in this clinic.")
+            await shell.record(unit)
+
+        await shell.store.run(tenant, work, write=True)
+    print(f"Disabled {name}; tokens that were issued end by themselves.")
+    return 0

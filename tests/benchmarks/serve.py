@@ -1,0 +1,42 @@
+"""A server process for benchmarks and fault tests: `python -m tests.benchmarks.serve DATA`.
+
+It listens on a free port of the loopback address, writes the port on a line of its standard output, and serves until
+it is told to end.
+"""
+
+import socket
+import sys
+from pathlib import Path
+from typing import Any
+
+import uvicorn
+
+
+def listening() -> socket.socket:
+    """A socket on a free port of the loopback address."""
+    found = socket.socket()
+    found.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    found.bind(("127.0.0.1", 0))
+    found.listen(1024)
+    return found
+
+
+def serve(app: Any) -> None:
+    """Serve an ASGI application as the server's own command does."""
+    config = uvicorn.Config(app, loop="uvloop", http="httptools", access_log=False, log_level="warning", lifespan="on")
+    server, opened = uvicorn.Server(config), listening()
+    sys.stdout.write(f"{opened.getsockname()[1]}\n")
+    sys.stdout.flush()
+    server.run(sockets=[opened])
+
+
+def main() -> None:
+    """Serve the folder that the command line names."""
+    from fhir_server.app import make_app
+    from tests.benchmarks.clinic import parts_of
+
+    serve(make_app(parts_of(Path(sys.argv[1]))))
+
+
+if __name__ == "__main__":
+    main()
