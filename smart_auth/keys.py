@@ -18,6 +18,8 @@ from fhir_server.store.protocol import Unit
 Algorithm = Literal["ES256", "RS256"]
 ACCESS_TOKEN_ALGORITHM: Algorithm = "ES256"  # noqa: S105 - a name, no secret
 KIND = "key"
+# Two who make or rotate keys at once do so one after the other.
+_GUARD = "key/ring"
 # How long a key that signs no more still verifies: longer than any token or copy of the JWK Set lives.
 RETIRED_FOR: Micros = 24 * 3600 * 1_000_000
 
@@ -97,6 +99,7 @@ async def ensure(unit: Unit, seal: Seal, now: Micros, algorithm: Algorithm = ACC
 
     Needs a Unit that may write; two processes that ask at once get the same key, since Units are serialisable.
     """
+    await unit.guard(_GUARD)
     ring = await load(unit, seal)
     if ring.signing(algorithm) is not None:
         return ring
@@ -107,6 +110,7 @@ async def ensure(unit: Unit, seal: Seal, now: Micros, algorithm: Algorithm = ACC
 
 async def rotate(unit: Unit, seal: Seal, now: Micros, algorithm: Algorithm = ACCESS_TOKEN_ALGORITHM) -> SigningKey:
     """A new signing key; the former ones verify for RETIRED_FOR longer and then are gone."""
+    await unit.guard(_GUARD)
     for former in (await load(unit, seal)).keys:
         if former.algorithm == algorithm and former.retired is None:
             await _keep(unit, seal, replace(former, retired=now))

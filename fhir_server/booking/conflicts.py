@@ -4,6 +4,7 @@
 
 from collections.abc import AsyncIterator, Iterable
 from dataclasses import dataclass
+from datetime import date, datetime, timedelta, tzinfo
 from typing import Any
 
 from fhir_server.booking import holds
@@ -34,8 +35,15 @@ class Occupation:
     end: Micros
 
 
+async def guard_slot(repository: Repository, slot_id: str) -> None:
+    """Have whoever decides on a slot, by who takes or wants it, do so one after another."""
+    await repository.unit.guard(f"Slot/{slot_id}")
+
+
 async def check(repository: Repository, occupation: Occupation) -> None:
     """Raises Conflict that names every slot and appointment in the way."""
+    for slot in occupation.wanted.slots:
+        await guard_slot(repository, slot.stored.id)
     issues = [issue async for issue in _slots_in_the_way(repository, occupation)]
     issues += [issue async for issue in _actors_in_the_way(repository, occupation)]
     if issues:
@@ -86,6 +94,8 @@ async def _actors_in_the_way(repository: Repository, occupation: Occupation) -> 
             Test(ACTOR, "reference", Target(target.id, target.type)),
             Test(TIME, "date", Interval(Box(lo_below=occupation.end, hi_above=occupation.start))),
         )
+        days = _local_days(occupation, repository.clinic.zone)
+        await repository.unit.guard(*(f"{target.type}/{target.id}/{day}" for day in days))
         page = await repository.unit.search(Query("Appointment", overlapping, count=_MOST_NAMED + len(own_slots) * 100))
         for stored in page.matches:
             # Those who share a slot within its capacity share its actors too, but a patient is never there twice.
@@ -93,6 +103,13 @@ async def _actors_in_the_way(repository: Repository, occupation: Occupation) -> 
             if stored.id != occupation.id and not shares:
                 text = f"{target} is already booked at that time: Appointment/{stored.id}."
                 yield Issue("conflict", text, f"Appointment.participant[{n}].actor")
+
+
+def _local_days(occupation: Occupation, zone: tzinfo) -> Iterable[date]:
+    """The clinic's days that the appointment touches: two that overlap have one in common."""
+    first = datetime.fromtimestamp(occupation.start / 1_000_000, zone).date()
+    last = datetime.fromtimestamp((occupation.end - 1) / 1_000_000, zone).date()
+    return (first + timedelta(days=n) for n in range((last - first).days + 1))
 
 
 def _actors(occupation: Occupation) -> Iterable[str]:

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from fhir_server.booking import holds, proposal, receipt, states
-from fhir_server.booking.conflicts import Occupation, check, takers
+from fhir_server.booking.conflicts import Occupation, check, guard_slot, takers
 from fhir_server.booking.states import OCCUPYING, OPEN, PATIENTS
 from fhir_server.booking.wanted import Wanted, WantedSlot, look_up
 from fhir_server.fhir import json
@@ -31,6 +31,8 @@ async def appointment(repository: Repository, before: Resource | None, after: Re
         _check_deletion(before or {})
         return None
     wanted = await look_up(repository, after)
+    for each in wanted.slots:
+        await guard_slot(repository, each.stored.id)
     old, new = (before or {}).get("status"), after["status"]
     if not repository.is_import:
         states.check(repository.access.agent, old, new)
@@ -139,6 +141,7 @@ async def settle_slots(repository: Repository, appointment_id: str, before: Reso
 
 async def settle(repository: Repository, slot: WantedSlot, appointment_id: str = "") -> None:
     """Bring one slot into line. What staff marked by hand (busy-unavailable, busy-tentative) stays as it is."""
+    await guard_slot(repository, slot.stored.id)
     was_held = await holds.clear(repository, slot, appointment_id)
     taken = len(await takers(repository, slot.stored.id))
     status = "busy" if taken >= slot.rules.capacity else "free"
@@ -154,6 +157,7 @@ async def slot(repository: Repository, before: Resource | None, after: Resource 
         raise Unprocessable("A slot ends after it starts.", expression="Slot.end")
     if before is None:
         return after
+    await guard_slot(repository, before["id"])
     taken = await takers(repository, before["id"])
     if after is None:
         if taken or await _has_open_proposals(repository, before["id"]):

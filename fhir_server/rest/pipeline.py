@@ -92,9 +92,13 @@ class Pipeline:
         call = self._call(request, clinic, access, found)
         recorder = events.Recorder(self._server.clock, request, access, found)
 
+        calls = iter((call,))
+
         async def work(unit: Unit) -> tuple[Answer, list[Event]]:
             repository = Repository(unit, clinic, access)
-            answer = await interaction.handler(call, repository)
+            # A store may run this again; rules change the body, so a second run gets one of its own.
+            this = next(calls, None) or self._call(request, clinic, access, found)
+            answer = await interaction.handler(this, repository)
             answer.headers |= repository.headers
             done = recorder.changes(repository.changes)
             for event in done:

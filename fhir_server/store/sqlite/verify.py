@@ -8,7 +8,7 @@ from pathlib import Path
 
 import apsw
 
-from fhir_server.store.sqlite.chain import GENESIS, link
+from fhir_server.store.chain import GENESIS, link
 
 
 @dataclass(frozen=True, slots=True)
