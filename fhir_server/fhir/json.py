@@ -1,7 +1,7 @@
 """JSON as FHIR needs it: decimals kept as written, duplicate properties refused (FHIR R4 json.html)."""
 
 import json
-from decimal import Decimal
+from decimal import Decimal, InvalidOperation
 from typing import Any, NoReturn
 
 import orjson
@@ -9,6 +9,8 @@ import orjson
 from fhir_server.fhir.errors import BadRequest
 
 MAX_DEPTH = 60
+_LONGEST_INTEGER = 19  # characters; every shorter one fits into 64 bits
+_SURROGATE = rb"\ud"
 
 
 class WrittenDecimal(Decimal):
@@ -46,8 +48,10 @@ def parse(body: bytes | str) -> Any:
             "is not a JSON number.",
             code="structure",
         ) from error
-    if _depth_exceeds(value, MAX_DEPTH):
+    if depth_exceeds(value, MAX_DEPTH):
         raise BadRequest(f"The body is nested deeper than {MAX_DEPTH} levels.", code="structure")
+    if _SURROGATE in (body if isinstance(body, bytes) else body.encode("utf-8", "surrogatepass")).lower():
+        serialise(value)  # an escaped half of a pair must not get as far as an answer, which could not be sent
     return value
 
 
@@ -80,15 +84,25 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def _written(text: str) -> Decimal:
-    value = Decimal(text)
+    try:
+        value = Decimal(text)
+    except InvalidOperation as error:  # an exponent beyond what Decimal holds
+        raise ValueError(text) from error
     return value if str(value) == text else WrittenDecimal(text)
+
+
+def _integer(text: str) -> int | Decimal:
+    """An integer of 64 bits; a longer number, or -0, can only be a FHIR decimal and is kept as written."""
+    return int(text) if len(text) < _LONGEST_INTEGER and text != "-0" else Decimal(text)
 
 
 def _no_constant(name: str) -> NoReturn:
     raise ValueError(name)
 
 
-_decoder = json.JSONDecoder(object_pairs_hook=_unique, parse_float=_written, parse_constant=_no_constant)
+_decoder = json.JSONDecoder(
+    object_pairs_hook=_unique, parse_float=_written, parse_int=_integer, parse_constant=_no_constant
+)
 
 
 def _decimal_text(value: Any) -> orjson.Fragment:
@@ -97,9 +111,9 @@ def _decimal_text(value: Any) -> orjson.Fragment:
     raise TypeError(f"{type(value).__name__} is no JSON value")
 
 
-def _depth_exceeds(value: Any, limit: int) -> bool:
+def depth_exceeds(value: Any, limit: int) -> bool:
     """Whether containers are nested deeper than `limit`, without recursion."""
-    level = [value]
+    level = [value] if isinstance(value, dict | list) else []
     for _ in range(limit):
         level = [
             child
@@ -109,4 +123,4 @@ def _depth_exceeds(value: Any, limit: int) -> bool:
         ]
         if not level:
             return False
-    return True
+    return bool(level)

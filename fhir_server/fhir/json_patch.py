@@ -5,6 +5,10 @@ from decimal import Decimal
 from typing import Any
 
 from fhir_server.fhir.errors import BadRequest, Unprocessable
+from fhir_server.fhir.json import MAX_DEPTH, depth_exceeds
+
+# Values that one patch may copy: each copy may double the whole, so forty of them would fill any memory.
+MOST_COPIED = 100_000
 
 _MEMBERS = {
     "add": {"value"},
@@ -22,9 +26,14 @@ def apply(operations: Any, value: Any) -> Any:
     Raises BadRequest for what is no patch, Unprocessable for an operation that does not fit the value.
     """
     check(operations)
-    result = deepcopy(value)
+    result, copied = deepcopy(value), 0
     for number, operation in enumerate(operations):
-        result = _apply(operation, result, f"[{number}]")
+        at = f"[{number}]"
+        if operation["op"] == "copy":
+            copied += _size(_get(result, _tokens(operation["from"], f"{at}.from"), at), MOST_COPIED)
+            if copied > MOST_COPIED:
+                raise Unprocessable("The patch copies too much.", expression=f"{at}.from", code="too-costly")
+        result = _apply(operation, result, at)
     return result
 
 
@@ -88,6 +97,7 @@ def _get(value: Any, path: list[str], at: str) -> Any:
 
 
 def _add(root: Any, path: list[str], value: Any, at: str) -> Any:
+    _check_depth(path, value, at)
     if not path:
         return value
     parent, token = _get(root, path[:-1], at), path[-1]
@@ -101,6 +111,7 @@ def _add(root: Any, path: list[str], value: Any, at: str) -> Any:
 
 
 def _replace(root: Any, path: list[str], value: Any, at: str) -> Any:
+    _check_depth(path, value, at)
     parent, token = _get(root, path[:-1], at), path[-1]
     if isinstance(parent, list):
         parent[_index(token, len(parent) - 1, at)] = value
@@ -119,6 +130,24 @@ def _remove(root: Any, path: list[str], at: str) -> Any:
     else:
         del parent[token]
     return root
+
+
+def _check_depth(path: list[str], value: Any, at: str) -> None:
+    if depth_exceeds(value, MAX_DEPTH - len(path)):
+        raise Unprocessable(f"The patch nests deeper than {MAX_DEPTH} levels.", expression=f"{at}.path")
+
+
+def _size(value: Any, limit: int) -> int:
+    """How many values there are in a value, counted to just beyond the limit."""
+    count, level = 0, [value]
+    while level and count <= limit:
+        count += len(level)
+        level = [
+            child
+            for node in level
+            for child in (node.values() if isinstance(node, dict) else node if isinstance(node, list) else ())
+        ]
+    return count
 
 
 def _index(token: str, last: int, at: str) -> int:

@@ -1,0 +1,58 @@
+"""Fixtures for every test: the stores, and the server in process over each of them."""
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from fhir_server.fhir.clock import Ids
+from fhir_server.store.protocol import Store
+from tests.harness import STORES, Harness, SteppingClock, fixed_ids, make_harness, open_store, practitioner, schedule
+from tests.harness import patient as make_patient
+
+
+@pytest.fixture(params=STORES)
+def store_kind(request: pytest.FixtureRequest) -> str:
+    """The name of a store; a test that takes it runs on every store there is."""
+    return str(request.param)
+
+
+@pytest.fixture
+def clock() -> SteppingClock:
+    return SteppingClock()
+
+
+@pytest.fixture
+def fixed(clock: SteppingClock) -> Ids:
+    return fixed_ids(clock)
+
+
+@pytest.fixture
+async def store(store_kind: str, tmp_path: Path, clock: SteppingClock, fixed: Ids) -> AsyncIterator[Store]:
+    """An open store with the tenants `demo` and `other`."""
+    opened = open_store(store_kind, tmp_path, clock, fixed)
+    for tenant in ("demo", "other"):
+        await opened.create_tenant(tenant)
+    yield opened
+    await opened.close()
+
+
+@pytest.fixture
+async def harness(store_kind: str, tmp_path: Path) -> AsyncIterator[Harness]:
+    """The server over an empty store."""
+    made = await make_harness(store_kind, tmp_path)
+    async with made.http:
+        yield made
+    await made.parts.store.close()
+
+
+@pytest.fixture
+async def clinic(harness: Harness) -> Harness:
+    """The server with people and schedules: dr-lee and dr-kim, anna and ben, no slots yet."""
+    await harness.seed(
+        *map(practitioner, ("dr-lee", "dr-kim")),
+        *map(make_patient, ("anna", "ben")),
+        schedule("lee", "Practitioner/dr-lee"),
+        schedule("kim", "Practitioner/dr-kim"),
+    )
+    return harness
