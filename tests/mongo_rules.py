@@ -12,6 +12,7 @@ import pymongo
 from pymongo import monitoring
 
 from fhir_server.store.mongo.schema import COLLECTIONS, SHARD_KEY
+from tests import mongod
 
 # What operators' commands and the list of tenants may ask of all tenants at once.
 _ACROSS = frozenset({"tenant"})
@@ -44,13 +45,13 @@ class Listener(monitoring.CommandListener):
 
     def failed(self, event: monitoring.CommandFailedEvent) -> None: ...
 
-    def check(self, uri: str) -> None:
+    def check(self) -> None:
         """Fails for what was heard since the last check."""
         faults, self.faults = self.faults, []
         assert not faults, faults[0]
         searches, self.searches = self.searches, []
         if searches:
-            with pymongo.MongoClient[dict[str, Any]](uri) as client:
+            with pymongo.MongoClient[dict[str, Any]](mongod.server().uri()) as client:
                 for database, command in searches:
                     if "aggregate" in command:
                         command["cursor"] = {}
@@ -103,3 +104,6 @@ def _shape(value: Any) -> Any:
 def name_free(values: list[Any]) -> bool:
     """Whether a list is of plain values, whose number does not matter."""
     return bool(values) and not any(isinstance(each, dict | list) for each in values)
+
+
+LISTENER = Listener()
