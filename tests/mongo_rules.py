@@ -30,9 +30,9 @@ class Listener(monitoring.CommandListener):
     def started(self, event: monitoring.CommandStartedEvent) -> None:
         command, name = event.command, event.command_name
         collection = command.get(name)
-        if collection not in COLLECTIONS:
+        if not isinstance(collection, str) or collection not in COLLECTIONS:
             return
-        fault = _fault(name, str(collection), command)
+        fault = _fault(name, collection, command)
         if fault:
             self.faults.append(f"{fault}: {command}")
         if collection == "resource" and name in ("find", "aggregate"):

@@ -1,4 +1,4 @@
-"""What all stores file index entries by: numbers for search parameters, and classes of length for intervals."""
+"""What all stores file and seek index entries by: numbers of parameters, classes of length, the paths over a URI."""
 
 import hashlib
 from collections.abc import Iterable
@@ -31,3 +31,10 @@ def span_of(shape: str, lo: Any, hi: Any) -> int:
 def spans(shape: str) -> Iterable[int]:
     """All classes of length of a shape."""
     return range(len(SPANS)) if shape == "date" else (0, 1)
+
+
+def uris_above(value: str) -> list[str]:
+    """A URI, and the paths over it, each as written with a slash at its end and without."""
+    parts = value.split("/")
+    paths = ["/".join(parts[:n]) for n in range(1, len(parts))]
+    return list(dict.fromkeys((value, *(each for path in paths for each in (path, path + "/")))))

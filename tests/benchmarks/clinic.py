@@ -151,7 +151,9 @@ async def _register(unit: Unit) -> None:
                       ("client_credentials",), secret_hash=clients.hash_secret("auditing-secret"))  # fmt: skip
     for client in (portal, auditing):
         await clients.save(unit, client)
-    await accounts.save(unit, Account(name="lee", password_hash="unusable", fhir_user="Practitioner/lee", role="practitioner"))
+    await accounts.save(
+        unit, Account(name="lee", password_hash="unusable", fhir_user="Practitioner/lee", role="practitioner")
+    )
 
 
 def _schedules(count: int) -> Iterator[Resource]:
@@ -168,7 +170,10 @@ def _patients(count: int) -> Iterator[Resource]:
             "id": f"p{n}",
             "identifier": [{"system": "https://clinic.example/patients", "value": f"{n:06}"}],
             "name": [{"family": f"Family {n % 500}", "given": ["Ada", "Maria"]}],
-            "telecom": [{"system": "phone", "value": f"+49 30 {n:07}"}, {"system": "email", "value": f"p{n}@example.org"}],
+            "telecom": [
+                {"system": "phone", "value": f"+49 30 {n:07}"},
+                {"system": "email", "value": f"p{n}@example.org"},
+            ],
             "gender": "female",
             "birthDate": f"19{n % 100:02}-0{n % 9 + 1}-1{n % 9}",
             "address": [{"line": [f"Street {n}"], "city": "Berlin", "postalCode": f"1{n % 9999:04}", "country": "DE"}],

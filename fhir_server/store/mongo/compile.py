@@ -25,7 +25,7 @@ from fhir_server.search.plan import (
     Uri,
 )
 from fhir_server.store.mongo.schema import Document
-from fhir_server.store.params import SPANS, param_number, spans
+from fhir_server.store.params import SPANS, param_number, spans, uris_above
 
 NEVER: Document = {"id": {"$in": []}}
 
@@ -113,17 +113,10 @@ def condition(sought: Sought) -> Document:
         case Target(id_, target):
             return {"i": id_, "y": target}
         case Uri(value, "above"):
-            return {"v": {"$in": _above(value)}}
+            return {"v": {"$in": uris_above(value)}}
         case Uri(value, _):
             return {"v": value}
     raise AssertionError(sought)
-
-
-def _above(value: str) -> list[str]:
-    """The value, and the paths over it."""
-    parts = value.split("/")
-    paths = ["/".join(parts[:n]) for n in range(1, len(parts) + 1)]
-    return list(dict.fromkeys(paths))
 
 
 def _interval(shape: str, param: int, sought: Interval) -> Document:

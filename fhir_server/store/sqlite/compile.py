@@ -23,7 +23,7 @@ from fhir_server.search.plan import (
     Token,
     Uri,
 )
-from fhir_server.store.params import SPANS, param_number, spans
+from fhir_server.store.params import SPANS, param_number, spans, uris_above
 
 
 @dataclass(frozen=True, slots=True)
@@ -225,6 +225,5 @@ def _lo_bounds(shape: str, box: Box, span: int) -> list[Sql]:
 
 
 def _above(value: str) -> Sql:
-    parts = value.split("/")
-    paths = ["/".join(parts[:n]) for n in range(1, len(parts) + 1)]
+    paths = uris_above(value)
     return Sql(f"value IN ({', '.join('?' * len(paths))})", tuple(paths))
