@@ -10,8 +10,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from fastapi import FastAPI
-from fastapi.responses import PlainTextResponse
+from fastapi.responses import HTMLResponse, PlainTextResponse
 
+from fhir_server import pages
 from fhir_server.audit.event import Event
 from fhir_server.booking import index, receipt, sweeper, write_rules
 from fhir_server.clinics import Clinics
@@ -116,13 +117,18 @@ def _web(parts: Parts) -> FastAPI:
         await asyncio.gather(sweeping, return_exceptions=True)
         await parts.store.close()
 
-    web = FastAPI(title="fhir-server", lifespan=lifespan, redoc_url=None)
+    web = FastAPI(title="fhir-server", lifespan=lifespan, docs_url=None, redoc_url=None)
     web.include_router(token.routes(parts.services), prefix="/{tenant}/auth")
 
     @web.get("/healthz", response_class=PlainTextResponse, tags=["operation"])
     async def healthz() -> str:
         """Whether the process is alive."""
         return "ok"
+
+    @web.get("/docs", response_class=HTMLResponse, include_in_schema=False)
+    async def docs() -> HTMLResponse:
+        page = pages.api_page(parts.settings.origin, TABLE, web.openapi())
+        return HTMLResponse(page, headers={"Content-Security-Policy": pages.CONTENT_SECURITY_POLICY})
 
     @web.get("/readyz", response_class=PlainTextResponse, tags=["operation"])
     async def readyz() -> str:

@@ -7,6 +7,7 @@ again and again while they resolve; and appointments, whose rules look at slots,
 
 import tempfile
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import IO
@@ -33,8 +34,8 @@ class Watch:
 class Spool:
     """Items put aside on disk, in order."""
 
-    def __init__(self) -> None:
-        self._file: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115 - closed when it was read
+    def __init__(self, spools: ExitStack) -> None:
+        self._file: IO[bytes] = spools.enter_context(tempfile.TemporaryFile())  # noqa: SIM115 - by its stack
         self.count = 0
 
     def add(self, item: Item) -> None:
@@ -48,7 +49,6 @@ class Spool:
         while head := self._file.readline():
             file, at = orjson.loads(head)
             yield Item(file, at, json.parse(self._file.readline()))
-        self._file.close()
 
 
 async def load(writer: Writer, files: Sequence[Path], *, unpack: bool = False, watch: Watch | None = None) -> Outcome:
@@ -64,10 +64,11 @@ async def load(writer: Writer, files: Sequence[Path], *, unpack: bool = False, w
                 watch.refused(refused)
             total.add(outcome)
 
-    referring, appointments = Spool(), Spool()
-    await write(_first(files, unpack, watch, referring, appointments))
-    await _write_referring(writer, referring, appointments, write)
-    await write(appointments.items())
+    with ExitStack() as spools:
+        referring, appointments = Spool(spools), Spool(spools)
+        await write(_first(files, unpack, watch, referring, appointments))
+        await _write_referring(writer, referring, appointments, write)
+        await write(appointments.items())
     return total
 
 
@@ -77,9 +78,9 @@ def _first(files: Sequence[Path], unpack: bool, watch: Watch, referring: Spool, 
     for path in files:
         for item, done in sources.read(path, unpack=unpack):
             watch.progress(before + done)
-            if next(conditional.found_in(item.resource), None) is not None:
+            if _is_referring(item):
                 referring.add(item)
-            elif isinstance(item.resource, dict) and item.resource.get("resourceType") == "Appointment":
+            elif _is_appointment(item):
                 appointments.add(item)
             else:
                 yield item
@@ -92,23 +93,31 @@ async def _write_referring(
 ) -> None:
     """Write what has conditional references as they resolve, until a pass resolves none."""
     targets: dict[str, str] = {}
-    while referring.count:
-        left, ready = Spool(), Spool()
-        for batch in _batches(referring.items()):
-            wanted = {text for item in batch for text in conditional.found_in(item.resource)}
-            targets |= await writer.resolve(wanted - targets.keys())
-            for item in batch:
-                resource = conditional.replaced(item.resource, targets)
-                is_open = next(conditional.found_in(resource), None) is not None
-                kept = item if is_open else replace(item, resource=resource)
-                is_late = not is_open and resource.get("resourceType") == "Appointment"
-                (left if is_open else appointments if is_late else ready).add(kept)
-        progress = referring.count - left.count
-        await write(ready.items())
-        if not progress:
-            await write(_unresolved(left))
-            return
-        referring = left
+    with ExitStack() as spools:
+        while referring.count:
+            left, ready = Spool(spools), Spool(spools)
+            for batch in _batches(referring.items()):
+                wanted = {text for item in batch for text in conditional.found_in(item.resource)}
+                targets |= await writer.resolve(wanted - targets.keys())
+                for item in batch:
+                    resolved = replace(item, resource=conditional.replaced(item.resource, targets))
+                    if _is_referring(resolved):
+                        left.add(item)
+                    else:
+                        (appointments if _is_appointment(resolved) else ready).add(resolved)
+            await write(ready.items())
+            if left.count == referring.count:
+                await write(_unresolved(left))
+                return
+            referring = left
+
+
+def _is_referring(item: Item) -> bool:
+    return next(conditional.found_in(item.resource), None) is not None
+
+
+def _is_appointment(item: Item) -> bool:
+    return isinstance(item.resource, dict) and item.resource.get("resourceType") == "Appointment"
 
 
 def _unresolved(left: Spool) -> Iterator[Item]:

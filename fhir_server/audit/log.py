@@ -12,7 +12,7 @@ from fhir_server.audit.event import from_entry
 from fhir_server.audit.render import audit_event
 from fhir_server.fhir import json
 from fhir_server.fhir.errors import BadRequest
-from fhir_server.interactions import bundle, paging, visibility
+from fhir_server.interactions import bundle, paging, subset, visibility
 from fhir_server.interactions.call import Answer, Call
 from fhir_server.interactions.repository import Repository
 from fhir_server.search.matches import matches
@@ -45,6 +45,9 @@ async def search(call: Call, repository: Repository) -> Answer:
     request = call.clinic.parser.parse(TYPE, pairs, server.clock())
     if request.includes or request.revincludes or [sort.param for sort in request.sort] not in ([], ["date"]):
         raise BadRequest("The audit log is sorted by 'date' or '-date', and takes no includes.", expression="_sort")
+    for name, _ in request.applied:
+        if "." in name or name.startswith("_has:"):
+            raise BadRequest(f"The audit log is searched without chains: '{name}' is one.", expression=name)
     where = visibility.bound(TYPE, request.where, (), repository.access, "s", server.registry)
     page = await _page(call, repository, replace(request, where=where), paging.place(call, TYPE, pairs))
     links = [("self", bundle.link(call.clinic.base_url, TYPE, request.applied))]
@@ -72,7 +75,7 @@ async def _page(call: Call, repository: Repository, request: SearchRequest, plac
     page = _Page(total=await _count(call, repository, request) if request.total == "accurate" else None)
     if place is None or place[0] == 1:
         await _from_log(call, repository, request, page, count, place)
-    if page.next is None and len(page.entries) < count:
+    if page.next is None:
         await _imported(call, repository, request, page, count, place)
     if page.next is None and place is None and request.total != "none":
         page.total = len(page.entries)
@@ -98,7 +101,7 @@ async def _from_log(
                 page.next = (1, last.recorded, last.id)
                 return
             last = recorded
-            page.entries.append(_entry(call, recorded.id, json.serialise(resource)))
+            page.entries.append(_entry(call, request, recorded.id, json.serialise(resource)))
         if len(batch) < BATCH or last is None:
             return
         query = replace(query, after=(last.recorded, last.id))
@@ -109,10 +112,14 @@ async def _from_log(
 async def _imported(
     call: Call, repository: Repository, request: SearchRequest, page: _Page, count: int, place: Position | None
 ) -> None:
-    after = tuple(place[1:]) if place is not None and place[0] == 2 else None
+    after = tuple(place[1:]) or None if place is not None and place[0] == 2 else None
     room = count - len(page.entries)
+    if room == 0:  # the log ended with the page: the imported ones begin the next
+        there = await repository.search(Query(TYPE, request.where, count=0, total=1))
+        page.next = (2,) if there.total else None
+        return
     found = await repository.search(Query(TYPE, request.where, request.sort, room, after))
-    page.entries += [_entry(call, stored.id, repository.shown(stored, "s")) for stored in found.matches]
+    page.entries += [_entry(call, request, stored.id, repository.shown(stored, "s")) for stored in found.matches]
     page.next = (2, *found.next) if found.next is not None else None
 
 
@@ -134,7 +141,9 @@ def _rendered(call: Call, recorded: Recorded) -> dict[str, Any]:
     return audit_event(from_entry(recorded.recorded, recorded.body), recorded.id, call.clinic.base_url)
 
 
-def _entry(call: Call, id_: str, body: bytes) -> bytes:
+def _entry(call: Call, request: SearchRequest, id_: str, body: bytes) -> bytes:
+    if request.summary not in (None, "false", "count") or request.elements:
+        body = json.serialise(subset.of(json.parse(body), request, call.clinic.server.definitions))
     url = f'{{"fullUrl":"{call.clinic.base_url}/{TYPE}/{id_}","resource":'.encode()
     return url + body + b',"search":{"mode":"match"}}'
 

@@ -16,7 +16,7 @@ from fhir_server.fhir.errors import Conflict
 from fhir_server.fhir.outcome import Issue
 from fhir_server.fhir.reference import local_reference
 from fhir_server.interactions.repository import Repository
-from fhir_server.search.plan import Box, Interval, Query, Target, Test, all_of
+from fhir_server.search.plan import Box, Interval, Not, Query, Target, Test, all_of, any_of
 from fhir_server.store.protocol import Stored
 
 # Of a place, only a room or a bed is taken by one appointment at a time (Location.physicalType).
@@ -62,6 +62,8 @@ async def _slots_in_the_way(repository: Repository, occupation: Occupation) -> A
         taken = await takers(repository, slot.stored.id, but=occupation.id)
         if len(taken) >= slot.rules.capacity:
             yield _taken(slot, taken)
+        elif repository.is_import and slot.resource["status"] == "busy":
+            continue  # busy because of the appointment that comes along with it
         elif not _is_full_by_itself(slot, taken, occupation) and not await holds.is_free(
             repository, slot, appointment_id=occupation.id
         ):
@@ -85,7 +87,7 @@ def _taken(slot: WantedSlot, taken: list[Stored]) -> Issue:
 
 
 async def _actors_in_the_way(repository: Repository, occupation: Occupation) -> AsyncIterator[Issue]:
-    own_slots = {slot.stored.id for slot in occupation.wanted.slots}
+    own_slots = [Test(SLOT, "reference", Target(slot.stored.id, "Slot")) for slot in occupation.wanted.slots]
     for n, actor in enumerate(_actors(occupation)):
         target = local_reference(actor, repository.clinic.base_url)
         if target is None or not await _is_exclusive(repository, target.type, target.id):
@@ -96,11 +98,12 @@ async def _actors_in_the_way(repository: Repository, occupation: Occupation) -> 
         )
         days = _local_days(occupation, repository.clinic.zone)
         await repository.unit.guard(*(f"{target.type}/{target.id}/{day}" for day in days))
-        page = await repository.unit.search(Query("Appointment", overlapping, count=_MOST_NAMED + len(own_slots) * 100))
+        # Those who share a slot within its capacity share its actors too, but a patient is never there twice.
+        if target.type != "Patient" and own_slots:
+            overlapping = all_of(overlapping, Not(any_of(*own_slots)))
+        page = await repository.unit.search(Query("Appointment", overlapping, count=_MOST_NAMED + 1))
         for stored in page.matches:
-            # Those who share a slot within its capacity share its actors too, but a patient is never there twice.
-            shares = target.type != "Patient" and bool(own_slots & _slot_ids(stored))
-            if stored.id != occupation.id and not shares:
+            if stored.id != occupation.id:
                 text = f"{target} is already booked at that time: Appointment/{stored.id}."
                 yield Issue("conflict", text, f"Appointment.participant[{n}].actor")
 
@@ -128,9 +131,3 @@ async def _is_exclusive(repository: Repository, type_: str, id_: str) -> bool:
         return False
     physical = json.parse(stored.body).get("physicalType", {})
     return any(coding.get("code") in _EXCLUSIVE_PLACES for coding in physical.get("coding", ()))
-
-
-def _slot_ids(stored: Stored) -> set[str]:
-    assert stored.body is not None
-    references = [slot.get("reference", "") for slot in json.parse(stored.body).get("slot", ())]
-    return {target.id for target in map(local_reference, references) if target is not None}

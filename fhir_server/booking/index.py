@@ -15,8 +15,11 @@ ACTOR = "-occupied-actor"
 SLOT = "-occupied-slot"
 
 
-def appointment_entries(appointment: dict[str, Any], zone: tzinfo) -> Entries:
-    """The time, actors and slots that an appointment occupies; none unless its status does."""
+def appointment_entries(appointment: dict[str, Any], zone: tzinfo, base_url: str) -> Entries:
+    """The time, actors and slots that an appointment occupies; none unless its status does.
+
+    References are read as `wanted` and `conflicts` read them: an absolute URL below `base_url` is local.
+    """
     if appointment.get("status") not in OCCUPYING:
         return {}
     references = [(SLOT, slot.get("reference")) for slot in appointment.get("slot", ())]
@@ -25,7 +28,7 @@ def appointment_entries(appointment: dict[str, Any], zone: tzinfo) -> Entries:
         for participant in appointment.get("participant", ())
         if participant.get("status") != "declined"
     ]
-    targets = [(code, local_reference(text)) for code, text in references if isinstance(text, str)]
+    targets = [(code, local_reference(text, base_url)) for code, text in references if isinstance(text, str)]
     found = dict.fromkeys((code, target.type, target.id) for code, target in targets if target is not None)
     entries: dict[Any, Any] = {"reference": list(found)}
     if "start" in appointment and "end" in appointment:
@@ -35,4 +38,4 @@ def appointment_entries(appointment: dict[str, Any], zone: tzinfo) -> Entries:
     return entries
 
 
-OWN_ENTRIES: Mapping[str, Callable[[dict[str, Any], tzinfo], Entries]] = {"Appointment": appointment_entries}
+OWN_ENTRIES: Mapping[str, Callable[[dict[str, Any], tzinfo, str], Entries]] = {"Appointment": appointment_entries}

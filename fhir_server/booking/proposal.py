@@ -38,7 +38,7 @@ async def prepare(repository: Repository, proposal: Resource, wanted: Wanted) ->
         await identity.admit(repository, proposal)
     elif agent.role in PATIENTS:
         identity.require_own(repository, proposal)
-    _add_actors(proposal, wanted)
+    add_actors(proposal, wanted, "needs-action")
     submitter = agent.client_id or "anonymous"
     own.set_tags(proposal, [{"system": own.SUBMITTER, "code": submitter}])
     return proposal
@@ -98,10 +98,10 @@ def _set_times(proposal: Resource, wanted: Wanted) -> None:
             )
 
 
-def _add_actors(proposal: Resource, wanted: Wanted) -> None:
-    """The schedules' actors take part, and have not agreed yet."""
-    participants = proposal.setdefault("participant", [])
+def add_actors(appointment: Resource, wanted: Wanted, status: str) -> None:
+    """The schedules' actors take part: their time is taken with the slots, whoever wrote the appointment."""
+    participants = appointment.setdefault("participant", [])
     there = {participant.get("actor", {}).get("reference") for participant in participants}
     for actor in wanted.actors:
         if actor not in there:
-            participants.append({"actor": {"reference": actor}, "required": "required", "status": "needs-action"})
+            participants.append({"actor": {"reference": actor}, "required": "required", "status": status})

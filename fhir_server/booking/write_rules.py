@@ -42,8 +42,10 @@ async def appointment(repository: Repository, before: Resource | None, after: Re
             after = await proposal.prepare(repository, after, wanted)
             _follow_up(repository, wanted)
     if new in OCCUPYING:
+        if not repository.is_import:
+            proposal.add_actors(after, wanted, "accepted")
         await check(repository, _occupation(repository, (before or {}).get("id", ""), after, wanted))
-        if old not in OCCUPYING:
+        if old not in OCCUPYING and not repository.is_import:
             _accept(after)
     if old in OCCUPYING or new in OCCUPYING or (old in OPEN and new not in OPEN):
         repository.then(lambda stored: settle_slots(repository, stored.id, before, wanted))

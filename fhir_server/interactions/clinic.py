@@ -44,7 +44,7 @@ class Server:
     table: "Sequence[Interaction]" = ()
     rules: Mapping[str, Rule] = field(default_factory=dict)
     # Index entries that only the server's own rules search by, beside those of the search parameters.
-    own_entries: Mapping[str, Callable[[Resource, tzinfo], Entries]] = field(default_factory=dict)
+    own_entries: Mapping[str, Callable[[Resource, tzinfo, str], Entries]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

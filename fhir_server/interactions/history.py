@@ -64,7 +64,7 @@ def _query(call: Call, types: tuple[str, ...], after: tuple[object, ...] | None)
             case "_at":
                 at = _interval(call, name, value)
             case "_count":
-                if not value.isascii() or not value.isdigit():
+                if not (value.isascii() and value.isdigit() and len(value) < 10):
                     raise BadRequest("'_count' is a whole number from 0.", expression="_count")
                 count = min(int(value), settings.largest_page)
             case paging.PARAMETER | "_format" | "_pretty":

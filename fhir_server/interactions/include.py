@@ -14,6 +14,8 @@ from fhir_server.store.protocol import Stored
 
 MOST = 2_000
 ROUNDS = 8
+# References sought in one search.
+TOGETHER = 200
 
 _Found = dict[tuple[str, str], Stored]
 
@@ -72,5 +74,7 @@ async def _referrers(repository: Repository, wanted: Include, targets: Sequence[
         ]
         if not tests or not repository.access.of(source, "s"):
             continue
-        page = await repository.search(Query(source, any_of(*tests), count=MOST + 1))
-        found |= {(stored.type, stored.id): stored for stored in page.matches}
+        for begin in range(0, len(tests), TOGETHER):
+            where = any_of(*tests[begin : begin + TOGETHER])
+            page = await repository.search(Query(source, where, count=MOST + 1))
+            found |= {(stored.type, stored.id): stored for stored in page.matches}

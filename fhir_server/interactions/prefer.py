@@ -19,7 +19,6 @@ def preference(call: Call, name: str) -> str:
 def answer_with(call: Call, repository: Repository, stored: Stored, status: int) -> Answer:
     """The stored resource, nothing, or an OperationOutcome; Location names the version."""
     wanted = preference(call, "return")
-    letter = {"POST": "c", "DELETE": "d"}.get(stored.method, "u")
     if wanted == "minimal":
         body = b""
     elif wanted == "OperationOutcome":
@@ -27,6 +26,6 @@ def answer_with(call: Call, repository: Repository, stored: Stored, status: int)
         issue = Issue("informational", f"{verb} {stored.type}/{stored.id}.", severity="information")
         body = json.serialise(operation_outcome([issue]))
     else:
-        body = repository.shown(stored, letter)
+        body = repository.shown_to_maker(stored) if status == 201 else repository.shown(stored, "u")
     headers = {"location": f"{call.clinic.base_url}/{stored.type}/{stored.id}/_history/{stored.version}"}
     return Answer(status, body, stored, headers if status == 201 else {})

@@ -90,6 +90,16 @@ class Repository:
         elements = visibility.elements(grants, entries)
         return stored.body if elements is None else json.serialise(visibility.narrow(resource, elements))
 
+    def shown_to_maker(self, stored: Stored) -> bytes:
+        """The body of what this caller created, by the grants that let it, whatever a rule has made of it since."""
+        assert stored.body is not None
+        grants, resource = self.access.of(stored.type, "c"), json.parse(stored.body)
+        entries = self.clinic.extractor.entries(resource)
+        made_by = [grant for grant in grants if visibility.allows(grant, entries)] or grants
+        elements = [grant.elements for grant in made_by]
+        shown = frozenset().union(*(each or () for each in elements))
+        return stored.body if None in elements else json.serialise(visibility.narrow(resource, shown))
+
     def may_see(self, stored: Stored, letter: str) -> bool:
         """Whether a current version is there for this caller under a letter."""
         grants = self.access.of(stored.type, letter)
@@ -217,7 +227,7 @@ class Repository:
         if own_entries is None:
             return entries
         merged: dict[Any, list[tuple[Any, ...]]] = {shape: list(found) for shape, found in entries.items()}
-        for shape, found in own_entries(resource, self.clinic.zone).items():
+        for shape, found in own_entries(resource, self.clinic.zone, self.clinic.base_url).items():
             merged.setdefault(shape, []).extend(found)
         return merged
 

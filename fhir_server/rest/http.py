@@ -23,6 +23,7 @@ Scope = Mapping[str, Any]
 Receive = Callable[[], Awaitable[dict[str, Any]]]
 Send = Callable[[dict[str, Any]], Awaitable[None]]
 
+_FORWARDED_FOR = re.compile(r'(?i)\bfor="?(?:\[([0-9a-f:.]+)\]|([0-9.]+))')
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._:\-]{1,64}")
 
 
@@ -51,13 +52,13 @@ class FhirEndpoint:
             request_id = secrets.token_hex(8)
         method = scope["method"]
         if method == "OPTIONS" and "origin" in headers and "access-control-request-method" in headers:
-            await _send(send, await self._preflight(tenant, headers["origin"]))
+            await _send(send, await self._preflight(unquote(tenant), headers["origin"], request_id))
             return
+        body, fault = b"", None
         try:
             body = await _body(receive, headers, self._settings.largest_body) if method not in ("GET", "HEAD") else b""
         except TooLarge as error:
-            await _send(send, _refused(error, request_id))
-            return
+            fault = error
         request = Request(
             "GET" if method == "HEAD" else method,
             unquote(tenant),
@@ -68,22 +69,25 @@ class FhirEndpoint:
             self._address(scope, headers),
             request_id,
         )
-        await _send(send, await self._pipeline.perform(request), without_body=method == "HEAD")
+        await _send(send, await self._pipeline.perform(request, fault), without_body=method == "HEAD")
 
-    async def _preflight(self, tenant: str, origin: str) -> Response:
+    async def _preflight(self, tenant: str, origin: str, request_id: str) -> Response:
         try:
             return preflight(await self._clinics(tenant), origin)
         except FhirError as error:
-            return _refused(error, "")
+            headers = {"content-type": JSON, "x-request-id": request_id, **error.headers}
+            return Response(error.status, headers, json.serialise(operation_outcome(error.issues)))
 
     def _address(self, scope: Scope, headers: Mapping[str, str]) -> str:
         """The caller's address; `Forwarded` (RFC 7239) counts only from a trusted proxy."""
         client = scope.get("client")
         address = client[0] if client else ""
-        if address in self._settings.trusted_proxies:
-            match = re.search(r'for="?\[?([0-9A-Fa-f:.]+)\]?', headers.get("forwarded", ""))
-            if match is not None:
-                return match.group(1)
+        # From the nearest hop on: what stands before the first that is not trusted, anybody may have written.
+        for hop in reversed(headers.get("forwarded", "").split(",")):
+            match = _FORWARDED_FOR.search(hop)
+            if address not in self._settings.trusted_proxies or match is None:
+                break
+            address = match.group(1) or match.group(2)
         return address
 
 
@@ -110,11 +114,6 @@ async def _body(receive: Receive, headers: Mapping[str, str], largest: int) -> b
         chunks.append(chunk)
         more = message.get("more_body", False)
     return b"".join(chunks)
-
-
-def _refused(error: FhirError, request_id: str) -> Response:
-    headers = {"content-type": JSON, "x-request-id": request_id, **error.headers}
-    return Response(error.status, headers, json.serialise(operation_outcome(error.issues)))
 
 
 async def _send(send: Send, response: Response, *, without_body: bool = False) -> None:

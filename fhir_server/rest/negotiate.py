@@ -19,11 +19,12 @@ _BODIES = {
 def check_accept(headers: Mapping[str, str], query: str) -> None:
     """Refuse a caller who takes nothing that there is. `_format` goes before Accept. Raises NotAcceptable."""
     if "_format=" in query:
-        wanted = next((value for name, value in parse_qsl(query) if name == "_format"), "")
-        _check_format(wanted)
-        return
+        given = [value for name, value in parse_qsl(query) if name == "_format"]
+        if given:
+            _check_format(given[0])
+            return
     accept = headers.get("accept")
-    if accept is None or accept == "*/*" or accept.startswith(JSON):
+    if accept is None or accept in ("*/*", JSON):
         return
     for part in accept.split(","):
         name, *parameters = (text.strip() for text in part.split(";"))

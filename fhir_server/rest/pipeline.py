@@ -46,8 +46,11 @@ class Pipeline:
         self._authenticate = authenticate
         self._router = Router()
 
-    async def perform(self, request: Request) -> Response:
-        """The response to a request; what happened is recorded before it is returned."""
+    async def perform(self, request: Request, fault: FhirError | None = None) -> Response:
+        """The response to a request; what happened is recorded before it is returned.
+
+        `fault` is what is wrong with its body already (too long): the request is refused with it.
+        """
         clinic: Clinic | None = None
         access = Access(ANONYMOUS)
         found: Found | None = None
@@ -55,6 +58,8 @@ class Pipeline:
             clinic = await self._clinics(request.tenant)
             found = self._find(request)
             access = await self._authenticate(clinic, request.headers.get("authorization"))
+            if fault is not None:
+                raise fault
             answer = await self._perform(request, clinic, access, found)
             return respond(request, clinic, answer)
         except FhirError as error:
@@ -79,7 +84,7 @@ class Pipeline:
                     "AuditEvents are written by the server alone, and never changed.", headers={"Allow": "GET"}
                 )
             raise NotFound("There is nothing at this path.")
-        if found.type and not is_type:
+        if not is_type and (found.type or "" in request.segments):
             raise NotFound(f"'{type_[:64]}' is no resource type of FHIR R4.", code="not-supported")
         if found.id and not reference.is_id(found.id):
             raise NotFound("There is no such resource here.")

@@ -26,6 +26,7 @@ TENANT = "demo"
 # Tokens and links are bound to it, whatever port a process listens on.
 ORIGIN = "http://127.0.0.1:8000"
 BASE = f"{ORIGIN}/{TENANT}/fhir"
+ZONE = "Europe/Berlin"
 # Slots of one schedule follow each other from nine o'clock on, sixteen a day.
 SLOTS_A_DAY = 16
 SLOT = timedelta(minutes=30)
@@ -68,7 +69,7 @@ def first_day() -> datetime:
 
 
 def slots_of(schedules: int, slots: int) -> Iterator[Resource]:
-    """Slots, four fifths of them free, day after day over all schedules."""
+    """Slots, day after day over all schedules; one in five is held back (`busy-unavailable`)."""
     begin = first_day() + timedelta(hours=9)
     for n in range(slots):
         turn, schedule = divmod(n, schedules)
@@ -79,7 +80,7 @@ def slots_of(schedules: int, slots: int) -> Iterator[Resource]:
             "id": str(n),
             "serviceType": [{"coding": [{"system": "http://snomed.info/sct", "code": "408443003"}]}],
             "schedule": {"reference": f"Schedule/s{schedule}"},
-            "status": "busy" if n % 5 == 4 else "free",
+            "status": "busy-unavailable" if n % 5 == 4 else "free",
             "start": instant(start),
             "end": instant(start + SLOT),
         }
@@ -144,7 +145,7 @@ def run_in(folder: Path, work: Callable[[Parts], Awaitable[Any]]) -> Any:
 
 
 async def _register(unit: Unit) -> None:
-    await keep_settings(unit, ClinicSettings(zone="Europe/Berlin"))
+    await keep_settings(unit, ClinicSettings(zone=ZONE))
     portal = Client("portal", "confidential-symmetric", "provider-portal", ("user/*.cruds",), ("authorization_code",),
                     secret_hash=clients.hash_secret("portal-secret"))  # fmt: skip
     auditing = Client("auditing", "confidential-symmetric", "auditor", ("system/AuditEvent.rs",),

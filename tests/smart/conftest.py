@@ -17,12 +17,12 @@ from joserfc.jwk import ECKey, RSAKey
 from fhir_server.fhir.clock import Ids, Micros
 from fhir_server.interactions.access import Access, Agent
 from fhir_server.store.protocol import Unit
-from fhir_server.store.sqlite.store import SqliteStore
 from smart_auth import accounts, clients
 from smart_auth.clients import Client
 from smart_auth.services import Services, TokenEvent
 from smart_auth.token import routes
 from smart_auth.tokens import Verifier
+from tests.harness import open_store
 
 ORIGIN = "https://fhir.example.org"
 SECRET = "a-secret-of-the-website"
@@ -99,9 +99,9 @@ class Clinic:
 
 
 @pytest.fixture
-async def clinic(tmp_path: Path) -> AsyncIterator[Clinic]:
+async def clinic(store_kind: str, tmp_path: Path) -> AsyncIterator[Clinic]:
     clock = FixedClock()
-    store = SqliteStore(tmp_path, clock, Ids(clock))
+    store = open_store(store_kind, tmp_path, clock, Ids(clock))
     events: list[TokenEvent] = []
 
     async def record(event: TokenEvent) -> None:

@@ -37,6 +37,10 @@ class Sql:
         return Sql(self.text + other.text, self.args + other.args)
 
 
+# SQLite nests an OR of many, and refuses a UNION of more than 500: long lists are joined group by group.
+_GROUP = 100
+
+
 def join(parts: list[Sql], separator: str) -> Sql:
     """The parts with the separator between them."""
     return Sql(separator.join(part.text for part in parts), tuple(arg for part in parts for arg in part.args))
@@ -85,7 +89,7 @@ def drive(type_: str, node: Node) -> Sql | None:
             if not drives:
                 return Sql("SELECT key FROM resource WHERE 0")
             found = [d for d in drives if d is not None]
-            return join(found, " UNION ALL ") if len(found) == len(drives) else None
+            return _union(found) if len(found) == len(drives) else None
         case All(nodes):
             return _drive_all(type_, nodes)
         case Chain(param, target, inner):
@@ -129,7 +133,16 @@ def _drive_all(type_: str, nodes: tuple[Node, ...]) -> Sql | None:
 def _logic(parts: list[Sql], operator: str, empty: Sql) -> Sql:
     if not parts:
         return empty
+    while len(parts) > _GROUP:
+        parts = [_logic(parts[n : n + _GROUP], operator, empty) for n in range(0, len(parts), _GROUP)]
     return Sql("(") + join(parts, operator) + Sql(")")
+
+
+def _union(parts: list[Sql]) -> Sql:
+    while len(parts) > 1:
+        groups = [join(parts[n : n + _GROUP], " UNION ALL ") for n in range(0, len(parts), _GROUP)]
+        parts = [Sql("SELECT key FROM (") + group + Sql(")") for group in groups]
+    return parts[0]
 
 
 def _probe_test(type_: str, test: Test, at: str) -> Sql:
@@ -145,7 +158,7 @@ def _probe_test(type_: str, test: Test, at: str) -> Sql:
 def _drive_test(type_: str, test: Test) -> Sql:
     param = param_number(type_, test.param)
     if isinstance(test.sought, Interval):
-        return join([interval_range(test.shape, param, test.sought, span) for span in spans(test.shape)], " UNION ALL ")
+        return _union([interval_range(test.shape, param, test.sought, span) for span in spans(test.shape)])
     head = Sql(f"SELECT key FROM {test.shape} WHERE param = ?", (param,))
     return head if test.sought is None else head + Sql(" AND ") + condition(test.sought)
 

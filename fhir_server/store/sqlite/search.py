@@ -15,6 +15,7 @@ from typing import Any, Literal
 
 import apsw
 
+from fhir_server.fhir.errors import Unprocessable
 from fhir_server.search.plan import All, Interval, Node, Query, Sort, Test
 from fhir_server.store.protocol import Page, Stored
 from fhir_server.store.sqlite import order
@@ -38,7 +39,16 @@ class Route:
 
 
 def run(connection: apsw.Connection, estimates: Estimates, query: Query) -> Page:
-    """One page of the query's matches, with the total where it is asked for."""
+    """One page of the query's matches, with the total where it is asked for. Raises Unprocessable."""
+    try:
+        return _page(connection, estimates, query)
+    except apsw.SQLError as error:
+        if "too many" not in str(error) and "too large" not in str(error):
+            raise
+        raise Unprocessable("The search asks for too much at once; ask less.", code="too-costly") from error
+
+
+def _page(connection: apsw.Connection, estimates: Estimates, query: Query) -> Page:
     route = choose(connection, estimates, query)
     total, exact = _total(connection, query, route)
     if query.count == 0:

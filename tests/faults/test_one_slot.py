@@ -1,0 +1,76 @@
+"""Two hundred clients want one slot at the same moment, over HTTP, of one server process and of two."""
+
+import asyncio
+from collections import Counter
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+import uvloop
+
+from tests.benchmarks import clinic
+from tests.benchmarks.load import Reply, drive, request, send_all
+from tests.benchmarks.process import ServerProcess
+from tests.faults.integrity import look
+from tests.faults.writing import BASE_PATH, CONFIRMATION
+
+CLIENTS = 200
+
+
+@pytest.mark.parametrize("processes", [1, 2])
+def test_one_of_many_confirmations_of_one_slot_wins(tmp_path: Path, processes: int) -> None:
+    """Exactly one is answered 200, all others 409; the audit shows them all and nothing is half-changed (R-10.6)."""
+    tokens = clinic.run_in(tmp_path, lambda parts: clinic.make(parts))
+    with ExitStack() as stack:
+        ports = [stack.enter_context(ServerProcess(tmp_path)).port for _ in range(processes)]
+        proposals = [
+            request("POST", f"{BASE_PATH}/Appointment", clinic.proposal("0", f"Family {n}")) for n in range(CLIENTS)
+        ]
+        proposed = send_all(ports[0], proposals, connections=16)
+        assert Counter(reply.status for reply in proposed) == {201: CLIENTS}
+        ids = [reply.json()["id"] for reply in proposed]
+        replies = uvloop.run(_confirm_together(ports, ids, tokens.practitioner))
+        found = look(tmp_path / "tenants" / clinic.TENANT)
+
+    assert Counter(reply.status for reply in replies) == {200: 1, 409: CLIENTS - 1}
+    _check_refusals([reply for reply in replies if reply.status == 409])
+    assert found.faults == []
+    patches = [event for event in found.events if event.subtype == "patch" and event.entity.startswith("Appointment")]
+    assert Counter(event.outcome for event in patches) == {"0": 1, "4": CLIENTS - 1}
+    assert {event.request_id for event in patches} == {f"confirm-{id_}" for id_ in ids}
+    changed = sorted((type_, version) for type_, _, version in found.versions if type_ != "Patient" and version > 1)
+    assert changed == [("Appointment", 2), ("Slot", 2)]
+
+
+async def _confirm_together(ports: list[int], ids: list[str], token: str) -> list[Reply]:
+    replies: list[Reply] = []
+    requests = [
+        request(
+            "PATCH",
+            f"{BASE_PATH}/Appointment/{id_}",
+            CONFIRMATION,
+            authorization=f"Bearer {token}",
+            content_type="application/json-patch+json",
+            x_request_id=f"confirm-{id_}",
+        )
+        for id_ in ids
+    ]
+    shares = [requests[n :: len(ports)] for n in range(len(ports))]
+    runs = [
+        drive(
+            port,
+            [lambda left=iter([each]): next(left, None) for each in share],
+            on_reply=lambda _, reply: replies.append(reply),
+        )
+        for port, share in zip(ports, shares, strict=True)
+    ]
+    await asyncio.gather(*runs)
+    return replies
+
+
+def _check_refusals(refusals: list[Reply]) -> None:
+    for refusal in refusals:
+        issue = refusal.json()["issue"][0]
+        assert (issue["severity"], issue["code"]) == ("error", "conflict")
+        assert "Slot/0 is taken" in issue["diagnostics"]
+        assert issue["expression"] == ["Appointment.slot[0]"]
