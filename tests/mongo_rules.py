@@ -76,8 +76,8 @@ def _fault(name: str, collection: str, command: Any) -> str:
             where = command["pipeline"][0].get("$match", {})
         case _:
             return ""
-    if collection in _ACROSS:
-        return ""
+    if collection in _ACROSS or (name == "find" and next(iter(command.get("sort", ())), "") == "type"):
+        return _lacking(where, ("tenant",)) if collection not in _ACROSS else ""  # a walk of all of a tenant
     return _lacking(where, ("tenant", "type") if collection == "resource" else ("tenant",))
 
 

@@ -80,7 +80,7 @@ COLLECTIONS: Mapping[str, tuple[Index, ...]] = {
         _unique(),
         Index("by_time", ("tenant", "recorded", "type", "number")),
         Index("by_found", ("tenant", "found", "recorded", "type", "number")),
-        Index("by_place", ("tenant", "type", "place"), {"partialFilterExpression": {"place": {"$exists": True}}}),
+        Index("by_number", ("tenant", "type", "number")),
         Index("unsealed", ("tenant", "type", "number"), {"partialFilterExpression": {"unsealed": True}}),
     ),
     "head": (_unique(),),

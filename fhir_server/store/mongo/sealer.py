@@ -128,5 +128,5 @@ async def _walk(database: Database, tenant: str, chain: str) -> Verified:
 
 async def _sealed(database: Database, tenant: str, chain: str) -> AsyncIterator[Document]:
     where = {"tenant": tenant, "type": chain, "place": {"$gt": 0}}
-    async for entry in database.audit.find(where, sort=[("place", 1)]):
+    async for entry in database.audit.find(where, sort=[("place", 1)], allow_disk_use=True):
         yield entry

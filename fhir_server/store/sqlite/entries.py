@@ -17,10 +17,11 @@ def rows(type_: str, key: int, entries: Entries) -> Iterator[tuple[Shape, list[t
     """The rows of each shape's table."""
     for shape, found in entries.items():
         if found:
-            yield shape, [_row(shape, param_number(type_, entry[0]), key, entry) for entry in found]
+            yield shape, [row_of(shape, param_number(type_, entry[0]), key, entry) for entry in found]
 
 
-def _row(shape: str, param: int, key: int, entry: tuple[Any, ...]) -> tuple[Any, ...]:
+def row_of(shape: str, param: int, key: int, entry: tuple[Any, ...]) -> tuple[Any, ...]:
+    """The columns of one entry, in the order of INSERT; the entry's own parameter is not looked at."""
     match shape:
         case "token":
             return (param, entry[1], key, entry[2])
