@@ -1,11 +1,12 @@
 """How a search would run: the commands that it sends, and the indexes that the server chooses for them."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from fhir_server.search.plan import Query
 from fhir_server.store.mongo import search
 from fhir_server.store.mongo.reading import Reading
+from fhir_server.store.mongo.route import Estimates
 from fhir_server.store.mongo.schema import Database, Document
 
 
@@ -28,7 +29,7 @@ class Explained:
 async def explain(database: Database, tenant: str, query: Query) -> Explained:
     """Run the search, and have each of its commands explained."""
     seen: list[Document] = []
-    await search.run(Noting(database, None, tenant, seen), query)
+    await search.run(Noting(database, None, tenant, Estimates(), seen), query)
     return Explained(tuple([await step(database, command) for command in seen]))
 
 
@@ -36,7 +37,7 @@ async def explain(database: Database, tenant: str, query: Query) -> Explained:
 class Noting(Reading):
     """Reads that note their commands."""
 
-    seen: list[Document]
+    seen: list[Document] = field(default_factory=list)
 
     def find(self, type_: str, condition: Document, fields: Document | None = None, **options: Any) -> Any:
         """As Reading has it, noted."""
@@ -44,14 +45,17 @@ class Noting(Reading):
         noted = {"find": "resource", "filter": where, "limit": options.get("limit", 0)}
         if options.get("sort"):
             noted["sort"] = dict(options["sort"])
+        if options.get("hint"):
+            noted["hint"] = options["hint"]
         self.seen.append(noted)
         # Not super(): a dataclass with slots is made anew, and would not find itself.
         return Reading.find(self, type_, condition, fields, **options)
 
-    async def aggregate(self, pipeline: Any) -> list[Document]:
+    async def aggregate(self, pipeline: Any, hint: str | None = None) -> list[Document]:
         """As Reading has it, noted."""
-        self.seen.append({"aggregate": "resource", "pipeline": pipeline, "cursor": {}})
-        return await Reading.aggregate(self, pipeline)
+        given = {"hint": hint} if hint else {}
+        self.seen.append({"aggregate": "resource", "pipeline": pipeline, "cursor": {}} | given)
+        return await Reading.aggregate(self, pipeline, hint)
 
 
 async def step(database: Database, command: Document) -> Step:

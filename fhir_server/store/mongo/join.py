@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator, Sequence
 from fhir_server.search.plan import All, Any_, Chain, Has, Node, Not, Target, Test, all_of
 from fhir_server.store.mongo.compile import compile_, conjunction, entry
 from fhir_server.store.mongo.reading import Reading
+from fhir_server.store.mongo.route import Condition
 from fhir_server.store.mongo.schema import Document
 from fhir_server.store.params import param_number
 
@@ -17,6 +18,15 @@ MOST_IDS = 2_000
 BATCH = 100
 
 _Ids = dict[tuple[str, Node], list[str] | None]
+
+
+async def conditions_of(reading: Reading, type_: str, node: Node) -> tuple[list[Condition], bool]:
+    """The conditions that must all hold, each with its filter, and whether they are exact."""
+    found: _Ids = {}
+    await _look_up(reading, type_, node, None, found)
+    nodes = node.nodes if isinstance(node, All) else (node,)
+    conditions = [Condition(each, compile_(type_, each, found)) for each in nodes]
+    return [each for each in conditions if each.filter], None not in found.values()
 
 
 async def filter_of(reading: Reading, type_: str, node: Node) -> tuple[Document, bool]:

@@ -7,13 +7,19 @@ from fhir_server.store.mongo.documents import place_name, shape_param
 from fhir_server.store.params import param_number, spans
 
 
-def bounds_of(sort: Sort, where: Node) -> Interval | None:
-    """What the query asks of the sort's own parameter, where a resource has but one entry of it."""
+def own_test(sort: Sort, where: Node) -> Test | None:
+    """The condition on the sort's own parameter that bounds a walk, where a resource has but one entry of it."""
     for condition in where.nodes if isinstance(where, All) else (where,):
         match condition:
-            case Test(param, shape, Interval() as sought, True) if (param, shape) == (sort.param, sort.shape):
-                return sought if shape == "date" else None
+            case Test(param, "date", Interval(), True) if (param, "date") == (sort.param, sort.shape):
+                return condition
     return None
+
+
+def bounds_of(sort: Sort, where: Node) -> Interval | None:
+    """What the query asks of the sort's own parameter."""
+    own = own_test(sort, where)
+    return own.sought if own is not None and isinstance(own.sought, Interval) else None
 
 
 def name(tenant: str, query: Query, sort: Sort, span: int) -> str:

@@ -46,13 +46,14 @@ SHAPE_FIELDS = {
     "reference": ("y", "i"),
     "uri": ("v",),
 }
+# What the indexes order entries by before the creation key, so that those of one code, id or value are in its order.
 _INDEXED = {
-    "token": ("c", "s"),
+    "token": ("c",),
     "string": ("f",),
     "date": ("n", "lo", "hi"),
     "number": ("n", "lo", "hi"),
     "quantity": ("u", "n", "lo", "hi"),
-    "reference": ("i", "y"),
+    "reference": ("i",),
     "uri": ("v",),
 }
 

@@ -3,16 +3,17 @@
 - without a sort: in the order of creation, by `at`;
 - by one key: along that key's texts in `w`, which order a page by index; then what has no entry, by `at`.
   Dates have texts apart for each class of length, so that a bound on their end is one on the walk;
-- by several keys: all that match, ordered by the server.
-Which index leads is MongoDB's choice by trial; every condition has one.
+- by several keys, or where a condition leads to few: all that match, ordered by the server (`several`).
+Which index leads is chosen by counting (`route`), and said to the server as a hint.
 """
 
 import heapq
 from collections.abc import AsyncIterator
+from dataclasses import dataclass
 from typing import Any
 
 from fhir_server.search.plan import Interval, Position, Query, Sort
-from fhir_server.store.mongo import join, order, several
+from fhir_server.store.mongo import join, order, route, several
 from fhir_server.store.mongo.compile import conjunction, lo_bounds
 from fhir_server.store.mongo.documents import (
     TAIL_LENGTH,
@@ -22,17 +23,19 @@ from fhir_server.store.mongo.documents import (
     value_text,
 )
 from fhir_server.store.mongo.reading import Reading
+from fhir_server.store.mongo.route import BROAD
 from fhir_server.store.mongo.schema import Document
 from fhir_server.store.protocol import Page
 
+CREATION, ORDER = "by_creation", "by_order"
 # A match: its place, and its document.
 _Match = tuple[Position, Document]
 
 
 async def run(reading: Reading, query: Query) -> Page:
     """One page of the query's matches, with the total where it is asked for."""
-    where, exact = await join.filter_of(reading, query.type, query.where)
-    search = Search(reading, query, where, exact=exact)
+    conditions, exact = await join.conditions_of(reading, query.type, query.where)
+    search = Search(reading, query, await _choose(reading, query, conditions), exact=exact)
     total, total_is_exact = await search.total()
     if query.count == 0:
         return Page((), None, total, total_is_exact)
@@ -42,23 +45,56 @@ async def run(reading: Reading, query: Query) -> Page:
     return Page(page, following, total, total_is_exact)
 
 
-class Search:
-    """One query under way. `where` is its filter; if not `exact`, what it finds is asked again of the plan."""
+@dataclass(frozen=True, slots=True)
+class Route:
+    """The filter, the index that leads to it, and whether its resources come by that in the order of creation.
 
-    def __init__(self, reading: Reading, query: Query, where: Document, *, exact: bool) -> None:
-        self._reading, self._query, self._where, self._exact = reading, query, where, exact
+    `walks`: along the texts of the one sort key, or through the type; else what the leader leads to is gathered.
+    """
+
+    where: Document
+    index: str
+    walks: bool
+
+
+async def _choose(reading: Reading, query: Query, conditions: list[route.Condition]) -> Route:
+    """The route for a query."""
+    own = order.own_test(query.sort[0], query.where) if len(query.sort) == 1 else None
+    # A walk of the sort's own range needs no count of it: it ends with the page.
+    others = [each for each in conditions if own is None or each.node is not own]
+    leader = await route.leader(reading, query.type, others)
+    every = conjunction(each.filter for each in conditions)
+    if leader is None:
+        return Route(every if not conditions else _probed(conditions), CREATION, walks=True)
+    led = route.led_by(leader, conditions)
+    if leader.count < BROAD:
+        return Route(led, leader.index, walks=False)
+    if not query.sort and not route.in_order(leader.condition.filter):
+        return Route(_probed(conditions), CREATION, walks=True)
+    return Route(led, leader.index, walks=True)
+
+
+def _probed(conditions: list[route.Condition]) -> Document:
+    return conjunction(route.probed(each.filter) for each in conditions)
+
+
+class Search:
+    """One query under way. If its filter is not `exact`, what it finds is asked again of the plan."""
+
+    def __init__(self, reading: Reading, query: Query, route: Route, *, exact: bool) -> None:
+        self._reading, self._query, self._route, self._exact = reading, query, route, exact
 
     async def matches(self) -> list[_Match]:
         """The page's matches and, where there is one, the next."""
-        query = self._query
+        query, where, index = self._query, self._route.where, self._route.index
         if not query.sort:
             return await self._by_creation(query.after[-1] if query.after is not None else 0)
-        if len(query.sort) == 1:
+        if len(query.sort) == 1 and self._route.walks:
             return await self._by_one(query.sort[0])
         if not self._exact:
-            every = [document["id"] async for document in self._passing(self._where, fields={"id": 1})]
-            return await several.matches(self._reading, query, {"id": {"$in": every}})
-        return await several.matches(self._reading, query, self._where)
+            every = [document["id"] async for document in self._passing(where, fields={"id": 1}, hint=index)]
+            where, index = {"id": {"$in": every}}, "identity"
+        return await several.matches(self._reading, query, where, index)
 
     async def total(self) -> tuple[int | None, bool]:
         """How many match, counted to the query's limit, and whether that is all of them."""
@@ -72,20 +108,17 @@ class Search:
 
     async def _count(self, most: int) -> int:
         if self._exact:
-            bound: list[Document] = [{"$limit": most}] if most else []
-            match = {"$match": self._reading.where(self._query.type, self._where)}
-            counted = await self._reading.aggregate([match, *bound, {"$count": "count"}])
-            return int(counted[0]["count"]) if counted else 0
+            return await self._reading.count(self._query.type, self._route.where, most, self._route.index)
         counting = 0
-        async for _ in self._passing(self._where, fields={"id": 1}):
+        async for _ in self._passing(self._route.where, fields={"id": 1}, hint=self._route.index):
             counting += 1
             if counting == most:
                 break
         return counting
 
     async def _by_creation(self, after: int, condition: Document | None = None) -> list[_Match]:
-        where = conjunction((condition or {}, self._where))
-        found = self._passing(where, sort=[("at", 1)], after=after)
+        where = conjunction((condition or {}, self._route.where))
+        found = self._passing(where, sort=[("at", 1)], after=after, hint=self._route.index)
         missing = (None,) if self._query.sort else ()
         return [((*missing, document["at"]), document) async for document in self._first(found)]
 
@@ -108,8 +141,8 @@ class Search:
     async def _walk(self, sort: Sort, own: Interval | None, span: int) -> list[_Match]:
         """The first matches along the texts of one class of length."""
         field = f"w.{order.name(self._reading.tenant, self._query, sort, span)}"
-        where = conjunction(({field: self._range(sort, own, span)}, self._where))
-        found = self._passing(where, sort=[(field, -1 if sort.descending else 1)])
+        where = conjunction(({field: self._range(sort, own, span)}, self._route.where))
+        found = self._passing(where, sort=[(field, -1 if sort.descending else 1)], hint=ORDER)
         return [
             ((value_of(document["w"][field[2:]][:-TAIL_LENGTH], sort.shape), document["at"]), document)
             async for document in self._first(found)

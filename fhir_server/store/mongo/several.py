@@ -7,7 +7,7 @@ from fhir_server.store.mongo.reading import Reading
 from fhir_server.store.mongo.schema import Document
 
 
-async def matches(reading: Reading, query: Query, where: Document) -> list[tuple[Position, Document]]:
+async def matches(reading: Reading, query: Query, where: Document, hint: str | None) -> list[tuple[Position, Document]]:
     """The page's matches and, where there is one, the next, each with its place."""
     values = {f"s{n}": _value(order.names(reading.tenant, query, sort)) for n, sort in enumerate(query.sort)}
     pipeline: list[Document] = [
@@ -19,7 +19,7 @@ async def matches(reading: Reading, query: Query, where: Document) -> list[tuple
         {"$sort": _order(query.sort)},
         {"$limit": query.count + 1},
     ]
-    rows = await reading.aggregate(pipeline)
+    rows = await reading.aggregate(pipeline, hint)
     documents = await reading.by_ids(query.type, [row["id"] for row in rows])
     return [(_place(query, row), documents[row["id"]]) for row in rows]
 

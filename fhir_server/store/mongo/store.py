@@ -20,7 +20,9 @@ from fhir_server.search.plan import Query
 from fhir_server.store.mongo import audit, schema, transaction
 from fhir_server.store.mongo.errors import unavailable_on_failure
 from fhir_server.store.mongo.explain import Explained, explain
+from fhir_server.store.mongo.reading import Reading
 from fhir_server.store.mongo.record import Recorder
+from fhir_server.store.mongo.route import Estimates
 from fhir_server.store.mongo.schema import Database
 from fhir_server.store.mongo.sealer import Sealer
 from fhir_server.store.mongo.transaction import DURABLE, Client, Turns
@@ -56,6 +58,7 @@ class MongoStore:
         self._chain = f"rx{secrets.token_hex(6)}"
         self._known: set[str] = set()
         self._turns = Turns()
+        self._estimates = Estimates()
         self._sealing: asyncio.Task[None] | None = None
         self._made: tuple[Client, Database, Recorder] | None = None
 
@@ -67,13 +70,15 @@ class MongoStore:
             self._seal(database)
 
             def writing(session: AsyncClientSession) -> MongoUnit:
-                return MongoUnit(database, session, tenant, self._clock, self._ids, self._chain)
+                return MongoUnit(
+                    Reading(database, session, tenant, self._estimates), session, self._clock, self._ids, self._chain
+                )
 
             return await transaction.write(client, self._turns, tenant, work, writing)
         source = database.with_options(read_preference=self._preference)
 
         def reading(session: AsyncClientSession) -> MongoUnit:
-            return MongoUnit(source, session, tenant, self._clock, self._ids)
+            return MongoUnit(Reading(source, session, tenant, self._estimates), session, self._clock, self._ids)
 
         return await transaction.read(client, work, reading)
 

@@ -13,7 +13,7 @@ from fhir_server.fhir.clock import Clock, Ids, Micros
 from fhir_server.search.plan import Query
 from fhir_server.store.mongo import audit, documents, history, search
 from fhir_server.store.mongo.reading import Reading
-from fhir_server.store.mongo.schema import Database, Document
+from fhir_server.store.mongo.schema import Document
 from fhir_server.store.protocol import (
     AuditEntry,
     AuditQuery,
@@ -31,12 +31,10 @@ _CURRENT = {"_id": 0, "type": 1, "id": 1, "version": 1, "updated": 1, "body": 1,
 class MongoUnit:
     """Atomic work on one tenant."""
 
-    def __init__(
-        self, database: Database, session: AsyncClientSession, tenant: str, clock: Clock, ids: Ids, chain: str = ""
-    ) -> None:
-        self._database, self._session, self._tenant = database, session, tenant
+    def __init__(self, reading: Reading, session: AsyncClientSession, clock: Clock, ids: Ids, chain: str = "") -> None:
+        self._reading, self._session = reading, session
+        self._database, self._tenant = reading.database, reading.tenant
         self._clock, self._ids, self._chain = clock, ids, chain
-        self._reading = Reading(database, session, tenant)
         self._versions: dict[tuple[str, str], tuple[int, int]] = {}  # version and key of what was read
         self._guarded: set[str] = set()
         self._history: list[InsertOne[Document] | UpdateOne] = []
