@@ -2,24 +2,30 @@
 
 from collections.abc import Iterable
 
-from fhir_server.search.plan import All, Interval, Node, Query, Sort, Test
+from fhir_server.search.plan import All, Any_, Box, Interval, Node, Query, Sort, Test
 from fhir_server.store.mongo.documents import place_name, shape_param
 from fhir_server.store.params import param_number, spans
 
 
-def own_test(sort: Sort, where: Node) -> Test | None:
+def own_condition(sort: Sort, where: Node) -> Node | None:
     """The condition on the sort's own parameter that bounds a walk, where a resource has but one entry of it."""
     for condition in where.nodes if isinstance(where, All) else (where,):
-        match condition:
-            case Test(param, "date", Interval(), True) if (param, "date") == (sort.param, sort.shape):
-                return condition
+        if sort.shape == "date" and boxes_of(sort, condition):
+            return condition
     return None
 
 
-def bounds_of(sort: Sort, where: Node) -> Interval | None:
-    """What the query asks of the sort's own parameter."""
-    own = own_test(sort, where)
-    return own.sought if own is not None and isinstance(own.sought, Interval) else None
+def boxes_of(sort: Sort, condition: Node | None) -> list[Box]:
+    """The boxes of which the condition asks one, if it asks nothing else; none if it does."""
+    tests = condition.nodes if isinstance(condition, Any_) else (condition,)
+    boxes: list[Box] = []
+    for test in tests:
+        match test:
+            case Test(param, shape, Interval(box), True) if (param, shape) == (sort.param, sort.shape):
+                boxes.append(box)
+            case _:
+                return []
+    return boxes
 
 
 def name(tenant: str, query: Query, sort: Sort, span: int) -> str:

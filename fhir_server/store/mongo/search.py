@@ -12,7 +12,7 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from typing import Any
 
-from fhir_server.search.plan import Interval, Position, Query, Sort
+from fhir_server.search.plan import Box, Position, Query, Sort
 from fhir_server.store.mongo import join, order, route, several
 from fhir_server.store.mongo.compile import conjunction, lo_bounds
 from fhir_server.store.mongo.documents import (
@@ -59,7 +59,7 @@ class Route:
 
 async def _choose(reading: Reading, query: Query, conditions: list[route.Condition]) -> Route:
     """The route for a query."""
-    own = order.own_test(query.sort[0], query.where) if len(query.sort) == 1 else None
+    own = order.own_condition(query.sort[0], query.where) if len(query.sort) == 1 else None
     # A walk of the sort's own range needs no count of it: it ends with the page.
     others = [each for each in conditions if own is None or each.node is not own]
     leader = await route.leader(reading, query.type, others)
@@ -125,12 +125,12 @@ class Search:
     async def _by_one(self, sort: Sort) -> list[_Match]:
         """Along the key's texts, then what has none."""
         query, found = self._query, list[_Match]()
-        own = order.bounds_of(sort, query.where)
+        own = order.boxes_of(sort, order.own_condition(sort, query.where))
         after = query.after
         if after is None or after[0] is not None:
             parts = [await self._walk(sort, own, span) for span in order.spans_of(sort)]
             found = list(heapq.merge(*parts, key=lambda match: self._text(sort, match), reverse=sort.descending))
-        if own is None and len(found) <= query.count:
+        if not own and len(found) <= query.count:
             absent = conjunction(
                 {f"w.{each}": {"$exists": False}} for each in order.names(self._reading.tenant, query, sort)
             )
@@ -138,7 +138,7 @@ class Search:
             found += await self._by_creation(missing_after, absent)
         return found[: query.count + 1]
 
-    async def _walk(self, sort: Sort, own: Interval | None, span: int) -> list[_Match]:
+    async def _walk(self, sort: Sort, own: list[Box], span: int) -> list[_Match]:
         """The first matches along the texts of one class of length."""
         field = f"w.{order.name(self._reading.tenant, self._query, sort, span)}"
         where = conjunction(({field: self._range(sort, own, span)}, self._route.where))
@@ -148,15 +148,14 @@ class Search:
             async for document in self._first(found)
         ]
 
-    def _range(self, sort: Sort, own: Interval | None, span: int) -> Document:
+    def _range(self, sort: Sort, own: list[Box], span: int) -> Document:
         """The part of the walk: after the last page's place, and within what the query asks of the key itself."""
         bounds = {"$gt": "", "$lt": "\U0010ffff"}
-        if own is not None:
-            asked = lo_bounds(sort.shape, own.box, span)
-            if "$gte" in asked:
-                bounds["$gt"] = value_text(asked["$gte"])
-            if "$lt" in asked:
-                bounds["$lt"] = value_text(asked["$lt"])
+        asked = [lo_bounds(sort.shape, box, span) for box in own]
+        if asked and all("$gte" in each for each in asked):
+            bounds["$gt"] = value_text(min(each["$gte"] for each in asked))
+        if asked and all("$lt" in each for each in asked):
+            bounds["$lt"] = value_text(max(each["$lt"] for each in asked))
         if self._query.after is not None:
             value, key = self._query.after
             last = place(value, key, descending=sort.descending)
