@@ -39,7 +39,7 @@ serve: $(INSTALLED)
 	$(BIN)/fhir-server serve --demo --port $(PORT) --data $(DATA) --workers $(WORKERS)
 
 demo: $(INSTALLED)
-	$(BIN)/fhir-server demo --base http://127.0.0.1:$(PORT)/demo/fhir
+	$(BIN)/fhir-server demo --base http://127.0.0.1:$(PORT)/demo/fhir --data $(DATA)
 
 test: $(INSTALLED) $(WHEEL) $(MONGOD)
 	$(BIN)/pytest -n 2 --dist worksteal -m "not soak"

@@ -173,8 +173,8 @@ class Writer:
 
     async def _record(self, unit: Unit, repository: Repository) -> None:
         now = self._clinic.server.clock()
-        for change in repository.changes:
-            await unit.audit(self._command.change(now, change, self._rule).entry())
+        for event in self._command.changes(now, repository.changes, self._rule):
+            await unit.audit(event.entry())
 
 
 async def _mark_foreign(_: Repository, __: Resource | None, after: Resource | None) -> Resource | None:

@@ -19,8 +19,8 @@ from fhir_server.clinics import ClinicSettings, keep_settings
 from fhir_server.fhir import own
 from fhir_server.fhir.clock import Clock, Ids, Micros, instant
 from fhir_server.settings import Settings
-from fhir_server.store.protocol import AuditQuery, HistoryQuery, Store, Unit
 from fhir_server.store.mongo.store import MongoStore
+from fhir_server.store.protocol import AuditQuery, HistoryQuery, Store, Unit
 from fhir_server.store.sqlite.store import SqliteStore
 from smart_auth import accounts, clients, operator
 from smart_auth.clients import Client

@@ -1,13 +1,14 @@
 """What the audit log is told of acts on the command line: who ran what, and what it changed (R-6.5, R-10.7)."""
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
+from fhir_server.audit.changes import events_of
 from fhir_server.audit.event import Event
 from fhir_server.fhir.clock import Micros
 from fhir_server.interactions.repository import Change
 
 CLIENT = "command-line"
-_SUBTYPES = {"POST": ("create", "C"), "PUT": ("update", "U"), "PATCH": ("patch", "U"), "DELETE": ("delete", "D")}
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,23 +33,6 @@ class Command:
             description=self.text,
         )
 
-    def change(self, now: Micros, change: Change, rule: str) -> Event:
-        """One version that it stored; `rule` marks it, unless a rule of the server made it."""
-        stored = change.stored
-        subtype, action = _SUBTYPES[stored.method]
-        if action == "U" and change.before == 0:
-            subtype, action = "create", "C"
-        return Event(
-            subtype,
-            action,
-            "0",
-            now,
-            client=CLIENT,
-            user_name=self.login,
-            role="administrator",
-            request_id=self.run,
-            entity=f"{stored.type}/{stored.id}/_history/{stored.version}",
-            before=change.before,
-            patients=stored.patients,
-            rule=change.rule or rule,
-        )
+    def changes(self, now: Micros, changes: Sequence[Change], rule: str) -> list[Event]:
+        """The versions that it stored; `rule` marks them, unless a rule of the server made one."""
+        return events_of(changes, replace(self.event(now), description="", rule=rule))

@@ -50,34 +50,28 @@ async def check(repository: Repository, occupation: Occupation) -> None:
         raise Conflict(issues=issues[:_MOST_NAMED])
 
 
-async def takers(repository: Repository, slot_id: str, *, but: str = "") -> list[Stored]:
-    """The appointments that take a slot, except one."""
+async def takers(repository: Repository, slot_id: str) -> list[Stored]:
+    """The appointments that take a slot."""
     test = Test(SLOT, "reference", Target(slot_id, "Slot"))
     page = await repository.unit.search(Query("Appointment", test, count=1_000))
-    return [stored for stored in page.matches if stored.id != but]
+    return list(page.matches)
 
 
 async def _slots_in_the_way(repository: Repository, occupation: Occupation) -> AsyncIterator[Issue]:
     for slot in occupation.wanted.slots:
-        taken = await takers(repository, slot.stored.id, but=occupation.id)
-        if len(taken) >= slot.rules.capacity:
-            yield _taken(slot, taken)
+        taken = await takers(repository, slot.stored.id)
+        others = [stored for stored in taken if stored.id != occupation.id]
+        keeps_it = len(others) < len(taken)  # it took the slot before, whatever has become of the slot's status
+        if len(others) >= slot.rules.capacity:
+            yield _taken(slot, others)
         elif repository.is_import and slot.resource["status"] == "busy":
             continue  # busy because of the appointment that comes along with it
-        elif not _is_full_by_itself(slot, taken, occupation) and not await holds.is_free(
-            repository, slot, appointment_id=occupation.id
-        ):
+        elif not keeps_it and not await holds.is_free(repository, slot, appointment_id=occupation.id):
             yield Issue(
                 "conflict",
                 f"Slot/{slot.stored.id} is {slot.resource['status']}, not free; choose another.",
                 slot.at,
             )
-
-
-def _is_full_by_itself(slot: WantedSlot, taken: list[Stored], occupation: Occupation) -> bool:
-    """Whether the slot is busy because of this very appointment, which keeps it."""
-    keeps = bool(occupation.id) and slot.resource["status"] == "busy"
-    return keeps and len(taken) + 1 >= slot.rules.capacity
 
 
 def _taken(slot: WantedSlot, taken: list[Stored]) -> Issue:

@@ -64,8 +64,9 @@ class Journey:
 
     def _search_slots(self) -> list[Resource]:
         with self._doing("Anybody searches free times of Dr. Lee for a consultation"):
-            schedules = self._get("", "Schedule?actor=Practitioner/dr-lee")["entry"]
-            schedule = next(s["resource"]["id"] for s in schedules if "consultation" in s["resource"]["id"])
+            schedules = [one["id"] for one in self._all("", "Schedule?actor=Practitioner/dr-lee")]
+            schedule = next((id_ for id_ in schedules if "consultation" in id_), "")
+            self._expect(bool(schedule), "Dr. Lee has no schedule for consultations that anybody sees")
             found = self._get(
                 "", f"Slot?schedule=Schedule/{schedule}&status=free&start=gt{_soon()}&_sort=start&_count=2"
             )

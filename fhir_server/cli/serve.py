@@ -69,6 +69,7 @@ def _listen(host: str, port: int) -> socket.socket:
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         listener.bind((host, port))
+        listener.listen(_BACKLOG)  # whoever comes while the workers start waits, and is not turned away
     except OSError as error:
         listener.close()
         raise Refusal(f"Cannot listen on {host} port {port}: {error.strerror}; choose another --port.") from error

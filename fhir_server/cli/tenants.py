@@ -15,7 +15,7 @@ async def create(arguments: argparse.Namespace) -> int:
     settings = ClinicSettings(arguments.zone, tuple(arguments.cors_origin))
     try:
         ZoneInfo(settings.zone)  # before anything is made
-    except (OSError, ValueError) as error:
+    except (KeyError, OSError, ValueError) as error:
         raise Refusal(f"'{settings.zone}' is no IANA time zone, such as Europe/Berlin.") from error
     words = f"tenant create {arguments.tenant} --zone {settings.zone}"
     async with opened(arguments, words, may_make=True) as shell:

@@ -27,6 +27,10 @@ _FORWARDED_FOR = re.compile(r'(?i)\bfor="?(?:\[([0-9a-f:.]+)\]|([0-9.]+))')
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._:\-]{1,64}")
 
 
+class _Left(Exception):
+    """The caller went away before the body was whole. What came of it is no request, even where it is sound JSON."""
+
+
 class FhirEndpoint:
     """Serves `/{tenant}/fhir/…`, and `/fhir/…` for the mounted tenant."""
 
@@ -59,6 +63,8 @@ class FhirEndpoint:
             body = await _body(receive, headers, self._settings.largest_body) if method not in ("GET", "HEAD") else b""
         except TooLarge as error:
             fault = error
+        except _Left:
+            return
         request = Request(
             "GET" if method == "HEAD" else method,
             unquote(tenant),
@@ -106,7 +112,7 @@ async def _body(receive: Receive, headers: Mapping[str, str], largest: int) -> b
     while more:
         message = await receive()
         if message["type"] == "http.disconnect":
-            break
+            raise _Left
         chunk = message.get("body", b"")
         size += len(chunk)
         if size > largest:

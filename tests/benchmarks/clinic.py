@@ -80,10 +80,19 @@ def slots_of(schedules: int, slots: int) -> Iterator[Resource]:
             "id": str(n),
             "serviceType": [{"coding": [{"system": "http://snomed.info/sct", "code": "408443003"}]}],
             "schedule": {"reference": f"Schedule/s{schedule}"},
-            "status": "busy-unavailable" if n % 5 == 4 else "free",
+            "status": "free" if _is_free(n) else "busy-unavailable",
             "start": instant(start),
             "end": instant(start + SLOT),
         }
+
+
+def free_slots(slots: int) -> Iterator[int]:
+    """The ids, as numbers, of the free ones among that many slots."""
+    return filter(_is_free, range(slots))
+
+
+def _is_free(slot: int) -> bool:
+    return slot % 5 != 4
 
 
 def proposal(slot_id: str, family: str = "New") -> Resource:

@@ -106,3 +106,24 @@ async def test_slots_for_several_are_not_held(harness: Harness) -> None:
     await _clinic(harness, capacity=3)
     await _propose(harness)
     assert await _status(harness, "1") == "free"
+
+
+@pytest.mark.requirement("R-10.6")
+async def test_time_that_staff_closed_after_a_proposal_cannot_be_booked(clinic: Harness) -> None:
+    """Availability is validated again at the instant of confirmation."""
+    await clinic.seed(clinic.slot("1"))
+    answer = await clinic.create(proposal("1"), "anonymous")
+    await clinic.seed(clinic.slot("1", status="busy"))
+    refused = await clinic.patch(f"Appointment/{answer.json()['id']}", to_status("booked"))
+    assert refused.status_code == 409
+    assert issue(refused)["expression"] == ["Appointment.slot[0]"]
+
+
+@pytest.mark.requirement("R-10.3")
+async def test_booked_appointment_keeps_its_busy_slot_when_it_is_edited(clinic: Harness) -> None:
+    await clinic.seed(clinic.slot("1"))
+    id_ = (await clinic.create(proposal("1"), "anonymous")).json()["id"]
+    assert (await clinic.patch(f"Appointment/{id_}", to_status("booked"))).status_code == 200
+    comment = [{"op": "add", "path": "/comment", "value": "brings a friend"}]
+    assert (await clinic.patch(f"Appointment/{id_}", comment)).status_code == 200
+    assert (await clinic.stored("Slot/1"))["status"] == "busy"

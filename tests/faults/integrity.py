@@ -128,7 +128,7 @@ def _entries(resource: dict[str, Any]) -> Iterator[Any]:
     yield _extractor().entries(resource)
     own = OWN_ENTRIES.get(resource["resourceType"])
     if own is not None:
-        yield own(resource, ZoneInfo(ZONE))
+        yield own(resource, ZoneInfo(ZONE), BASE)
 
 
 def _audit_of_changes(connection: apsw.Connection, events: list[Event], found: Found) -> None:
@@ -141,7 +141,9 @@ def _audit_of_changes(connection: apsw.Connection, events: list[Event], found: F
 def _slots(connection: apsw.Connection, found: Found) -> None:
     """A slot is busy if and only if one appointment, and no more, takes it (capacity one)."""
     taken: Counter[str] = Counter()
-    query = "SELECT type, id, body FROM resource WHERE type IN ('Appointment', 'Slot') AND body IS NOT NULL ORDER BY type"
+    query = (
+        "SELECT type, id, body FROM resource WHERE type IN ('Appointment', 'Slot') AND body IS NOT NULL ORDER BY type"
+    )
     for type_, id_, body in connection.execute(query):
         resource = json.parse(body)
         if type_ == "Appointment":

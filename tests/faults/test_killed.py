@@ -28,8 +28,8 @@ def test_what_was_acknowledged_survives_two_hundred_kills(tmp_path: Path) -> Non
 
 
 def _kill_and_look(folder: Path, *, rounds: int, longest: float) -> None:
-    tokens = clinic.run_in(folder, lambda parts: clinic.make(parts, slots=rounds * 400, schedules=50))
-    chance, acknowledged = random.Random(7), []
+    tokens = clinic.run_in(folder, lambda parts: clinic.make(parts, slots=rounds * 100, schedules=50))
+    chance, acknowledged, slots = random.Random(7), [], iter(clinic.free_slots(rounds * 100))
     for number in range(rounds + 1):
         with ServerProcess(folder) as server:
             answer = send_all(server.port, [request("GET", f"{BASE_PATH}/Slot/0")])[0]
@@ -37,7 +37,7 @@ def _kill_and_look(folder: Path, *, rounds: int, longest: float) -> None:
             found = look(folder / "tenants" / clinic.TENANT)
             assert (found.faults, lost(acknowledged, found)) == ([], []), f"after kill {number}"
             if number < rounds:
-                writing = Writing(tokens, 400, number)
+                writing = Writing(tokens, slots, number)
                 uvloop.run(_load_until_killed(server, writing, chance.uniform(0.05, longest)))
                 assert writing.acknowledged, f"no write came through before kill {number + 1}"
                 acknowledged += writing.acknowledged

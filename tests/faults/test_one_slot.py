@@ -9,7 +9,7 @@ import pytest
 import uvloop
 
 from tests.benchmarks import clinic
-from tests.benchmarks.load import Reply, drive, request, send_all
+from tests.benchmarks.load import NextRequest, Reply, drive, request, send_all
 from tests.benchmarks.process import ServerProcess
 from tests.faults.integrity import look
 from tests.faults.writing import BASE_PATH, CONFIRMATION
@@ -59,13 +59,18 @@ async def _confirm_together(ports: list[int], ids: list[str], token: str) -> lis
     runs = [
         drive(
             port,
-            [lambda left=iter([each]): next(left, None) for each in share],
+            [_once(each) for each in share],
             on_reply=lambda _, reply: replies.append(reply),
         )
         for port, share in zip(ports, shares, strict=True)
     ]
     await asyncio.gather(*runs)
     return replies
+
+
+def _once(request_: bytes) -> NextRequest:
+    left = [request_]
+    return lambda: left.pop() if left else None
 
 
 def _check_refusals(refusals: list[Reply]) -> None:

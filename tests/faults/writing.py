@@ -2,7 +2,7 @@
 
 import itertools
 import random
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import orjson
@@ -21,10 +21,10 @@ Version = tuple[str, str, int]
 class Writing:
     """Makes requests and takes in their answers. Every request has an id of its own (`X-Request-Id`)."""
 
-    def __init__(self, tokens: Tokens, slots: int, seed: int) -> None:
+    def __init__(self, tokens: Tokens, slots: Iterable[int], seed: int) -> None:
         self.acknowledged: list[tuple[str, Version | None]] = []
-        self._tokens, self._random, self._numbers = tokens, random.Random(seed), itertools.count()
-        self._slots = iter(range(slots))
+        self.tokens, self._random, self._numbers = tokens, random.Random(seed), itertools.count()
+        self._slots = iter(slots)
         self._prefix = f"{seed}-"
         self._observations: list[str] = []
         self._proposals: list[str] = []
@@ -37,7 +37,7 @@ class Writing:
     def choose(self) -> tuple[str, str, Any, dict[str, str]]:
         """Method, path, body and headers of the next request."""
         headers = {"x_request_id": f"{self._prefix}{next(self._numbers)}"}
-        staff = headers | {"authorization": f"Bearer {self._tokens.practitioner}"}
+        staff = headers | {"authorization": f"Bearer {self.tokens.practitioner}"}
         kind = self._random.choices(("create", "update", "read", "propose", "confirm"), (5, 3, 2, 2, 2))[0]
         if kind == "propose" and (slot := next(self._slots, None)) is not None:
             return "POST", f"{BASE_PATH}/Appointment", proposal(str(slot)), headers

@@ -111,7 +111,8 @@ def drive(type_: str, node: Node) -> Sql | None:
                 return None
             return (
                 Sql(
-                    "SELECT key FROM resource WHERE type = ? AND id IN (SELECT id FROM reference WHERE key IN (",
+                    "SELECT key FROM resource WHERE type = ? AND body IS NOT NULL "
+                    "AND id IN (SELECT id FROM reference WHERE key IN (",
                     (type_,),
                 )
                 + sources

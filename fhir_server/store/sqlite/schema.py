@@ -15,6 +15,11 @@ from fhir_server.search.plan import SHAPES
 OLDEST_SQLITE = (3, 51, 3)
 APPLICATION_ID = 0x46484952  # "FHIR"
 BUSY_TIMEOUT_MILLISECONDS = 10_000
+# Temporary tables and savepoints' journals hold patients' data too: they stay in memory, off any temporary folder.
+PRAGMAS = (
+    "journal_mode=WAL", "synchronous=FULL", "mmap_size=0", "cache_size=-8192", "trusted_schema=OFF",
+    "temp_store=MEMORY",
+)  # fmt: skip
 
 # The values of each shape after `param`, in the order of the primary key (`key` is the resource's creation key).
 COLUMNS = {
@@ -82,7 +87,7 @@ def connect(path: Path, migrations: tuple[str, ...], *, vfs: str | None = None) 
     """Open a file for reading and writing, made or brought forward first where needed."""
     connection = apsw.Connection(str(path), vfs=vfs, statementcachesize=256)
     connection.set_busy_timeout(BUSY_TIMEOUT_MILLISECONDS)
-    for pragma in ("journal_mode=WAL", "synchronous=FULL", "mmap_size=0", "cache_size=-8192", "trusted_schema=OFF"):
+    for pragma in PRAGMAS:
         connection.execute(f"PRAGMA {pragma}")
     if _schema_version(connection) < len(migrations):
         _migrate(connection, migrations)

@@ -39,7 +39,8 @@ def _walk(chain: str, path: Path) -> Verified:
         ):
             if number <= last if by_time else number != last + 1:
                 return Verified(chain, count, f"after entry {chain}-{last} comes {chain}-{number}")
-            if link(before, number, recorded, body) != hash_:
+            is_bytes = isinstance(body, bytes) and isinstance(recorded, int)
+            if not is_bytes or link(before, number, recorded, body) != hash_:
                 return Verified(chain, count, f"entry {chain}-{number} is not what was recorded")
             before, count, last = hash_, count + 1, number
         return Verified(chain, count)
