@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from fhir_server.search.plan import Box, Interval, Query, Sort, Test
+from fhir_server.search.plan import Any_, Box, Interval, Node, Query, Sort, Test
 from fhir_server.store.params import param_number, spans
 from fhir_server.store.sqlite.compile import TRUE, Sql, interval_range, join
 
@@ -67,15 +67,23 @@ def has_entry(type_: str, sort: Sort, at: str) -> Sql:
     )
 
 
-def sources(type_: str, sort: Sort, own: Test | None) -> Sequence[Sql]:
+def alternatives(node: Node) -> Sequence[Node]:
+    """The nodes one of which must hold for `node` to hold."""
+    return node.nodes if isinstance(node, Any_) and node.nodes else (node,)
+
+
+def sources(type_: str, sort: Sort, own: Node | None) -> Sequence[Sql]:
     """The parts of the sort's index, each in order, within what `own` asks."""
     param = param_number(type_, sort.param)
-    sought = own.sought if own is not None and isinstance(own.sought, Interval) else Interval(Box())
-    if sort.shape == "quantity":
-        sought = Interval(sought.box, sought.unit or "")
-    if sort.shape in ("date", "number", "quantity"):
-        return [interval_range(sort.shape, param, sought, span, "key, lo AS s0") for span in spans(sort.shape)]
-    return [Sql(f"SELECT key, {column(sort)} AS s0 FROM {sort.shape} WHERE param = ?", (param,))]
+    if sort.shape not in ("date", "number", "quantity"):
+        return [Sql(f"SELECT key, {column(sort)} AS s0 FROM {sort.shape} WHERE param = ?", (param,))]
+    found = []
+    for test in alternatives(own) if own is not None else (None,):
+        sought = test.sought if isinstance(test, Test) and isinstance(test.sought, Interval) else Interval(Box())
+        if sort.shape == "quantity":
+            sought = Interval(sought.box, sought.unit or "")
+        found += [interval_range(sort.shape, param, sought, span, "key, lo AS s0") for span in spans(sort.shape)]
+    return found
 
 
 def walk(query: Query, source: Sql, rest: Sql) -> Sql:

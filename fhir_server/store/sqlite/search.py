@@ -8,7 +8,7 @@ The other conditions are probed, one resource at a time, and the page's end ends
 """
 
 import heapq
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from typing import Any, Literal
@@ -58,7 +58,8 @@ def _page(connection: apsw.Connection, estimates: Estimates, query: Query) -> Pa
     if len(found) > query.count:
         key, *values = found[query.count - 1]
         following = (*values, key)
-    return Page([_fetch(connection, query.type, row[0]) for row in found[: query.count]], following, total, exact)
+    keys = [row[0] for row in found[: query.count]]
+    return Page(_fetch(connection, query.type, keys), following, total, exact)
 
 
 def choose(connection: apsw.Connection, estimates: Estimates, query: Query) -> Route:
@@ -94,13 +95,19 @@ def _merged(cursors: list[Iterable[Row]], query: Query) -> Iterable[Row]:
     return heapq.merge(*cursors, key=lambda row: (row[1], row[0]))
 
 
-def _bounds_of(sort: Sort, conditions: tuple[Node, ...]) -> Test | None:
-    """The condition on the sort's own parameter that bounds a walk of its index."""
+def _bounds_of(sort: Sort, conditions: tuple[Node, ...]) -> Node | None:
+    """The condition on the sort's own parameter that bounds a walk of its index: an interval, or one of several."""
     for condition in conditions:
-        match condition:
-            case Test(param, shape, Interval(), True) if (param, shape) == (sort.param, sort.shape):
-                return condition
+        if all(_is_interval_of(sort, node) for node in order.alternatives(condition)):
+            return condition
     return None
+
+
+def _is_interval_of(sort: Sort, node: Node) -> bool:
+    match node:
+        case Test(param, shape, Interval(), True):
+            return (param, shape) == (sort.param, sort.shape)
+    return False
 
 
 def _others(conditions: tuple[Node, ...], leader: Node | None) -> All:
@@ -150,7 +157,7 @@ def _candidates(query: Query, conditions: tuple[Node, ...], leader: Node | None)
 
 
 def _sort_walk(
-    query: Query, conditions: tuple[Node, ...], own: Test | None, leader: Node | None
+    query: Query, conditions: tuple[Node, ...], own: Node | None, leader: Node | None
 ) -> tuple[tuple[Sql, ...], ...]:
     """Through the index of the one sort parameter; then through what has no entry there, in order of creation."""
     sort, rest = query.sort[0], _others(conditions, own)
@@ -186,9 +193,14 @@ def _total(connection: apsw.Connection, query: Query, route: Route) -> tuple[int
     return (counted if exact else query.total), exact
 
 
-def _fetch(connection: apsw.Connection, type_: str, key: int) -> Stored:
-    row = connection.execute(
-        "SELECT id, version, updated, body, patients FROM resource WHERE key = ?", (key,)
-    ).fetchone()
-    id_, version, updated, body, patients = row  # type: ignore[misc]
-    return Stored(type_, id_, version, updated, body, key, tuple(patients.split()))
+def _fetch(connection: apsw.Connection, type_: str, keys: Sequence[int]) -> Sequence[Stored]:
+    """The resources of a page, in its order."""
+    found = {
+        key: Stored(type_, id_, version, updated, body, key, tuple(patients.split()))
+        for key, id_, version, updated, body, patients in connection.execute(
+            "SELECT key, id, version, updated, body, patients FROM resource "
+            f"WHERE key IN ({', '.join('?' * len(keys))})",
+            keys,
+        )
+    }
+    return [found[key] for key in keys]
