@@ -29,6 +29,11 @@ class MongoSide:
     def __init__(self, store: MongoStore) -> None:
         self._store = store
 
+    @property
+    def database(self) -> schema.Database:
+        """The database."""
+        return self._store.database
+
     async def tenants(self) -> Sequence[str]:
         """The clinics that it has."""
         return await self._store.tenants()
