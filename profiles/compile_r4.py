@@ -65,10 +65,14 @@ def tables(package: Package) -> dict[str, bytes]:
     return {
         "types.ndjson": b"\n".join(map(_json, lines)),
         "search_parameters.json": _json(sorted(map(_search_parameter, _searchable(package)))),
-        "meta.json": _json({
-            "primitives": {s["type"]: [_base(s), _regex(s)] for s in sorted(primitives, key=lambda s: str(s["type"]))},
-            "compartments": dict(sorted(map(_compartment, package["CompartmentDefinition"].values()))),
-        }),
+        "meta.json": _json(
+            {
+                "primitives": {
+                    s["type"]: [_base(s), _regex(s)] for s in sorted(primitives, key=lambda s: str(s["type"]))
+                },
+                "compartments": dict(sorted(map(_compartment, package["CompartmentDefinition"].values()))),
+            }
+        ),
         "codes.json": _json(codes),
         "invariants.json": _json({s["type"]: list(_invariants(s, package)) for s in types}),
     }

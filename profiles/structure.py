@@ -37,4 +37,3 @@ class Structure:
         """Compiles the rules of every type now rather than at first use."""
         for path in self._rules.paths():
             self._rules.of(path)
-

@@ -31,7 +31,8 @@ def parse(body: bytes | str) -> Any:
     Raises BadRequest for malformed JSON, a property given twice, or nesting deeper than MAX_DEPTH.
     """
     try:
-        value = _decoder.decode(body if isinstance(body, str) else body.decode("utf-8-sig"))
+        text = body if isinstance(body, str) else body.decode("utf-8-sig")
+        value = _decoder.decode(text)
     except _Duplicate as error:
         raise BadRequest(
             f"The property '{error}' occurs twice in one object; give it once.", code="structure"
@@ -48,7 +49,8 @@ def parse(body: bytes | str) -> Any:
             "is not a JSON number.",
             code="structure",
         ) from error
-    if depth_exceeds(value, MAX_DEPTH):
+    # Nothing can be nested deeper than it has brackets.
+    if text.count("{") + text.count("[") > MAX_DEPTH and depth_exceeds(value, MAX_DEPTH):
         raise BadRequest(f"The body is nested deeper than {MAX_DEPTH} levels.", code="structure")
     if _SURROGATE in (body if isinstance(body, bytes) else body.encode("utf-8", "surrogatepass")).lower():
         serialise(value)  # an escaped half of a pair must not get as far as an answer, which could not be sent

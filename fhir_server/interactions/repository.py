@@ -70,7 +70,10 @@ class Repository:
         """One page of versions; those of resources that are not there for this caller are left out."""
         page = await self.unit.history(query)
         kept = [stored for stored in page.matches if await self.version_is_visible(stored, letter)]
-        return Page(kept, page.next, page.total if len(kept) == len(page.matches) else None)
+        # How many there are in all would tell of those that are not there for this caller.
+        sees_all = all(any(map(visibility.is_everything, self.access.of(type_, letter))) for type_ in query.types)
+        is_whole = page.next is None and query.after is None and query.count > 0
+        return Page(kept, page.next, page.total if sees_all else len(kept) if is_whole else None)
 
     def granted(self, type_: str, letter: str) -> tuple[Grant, ...]:
         """The grants for a letter on a type. Raises Forbidden when there is none."""
@@ -83,7 +86,7 @@ class Repository:
         """The body as this caller may see it: whole, or narrowed to the elements of the grants that let it through."""
         assert stored.body is not None
         grants = self.access.of(stored.type, letter)
-        if any(grant.elements is None for grant in grants if visibility.is_everything(grant)):
+        if visibility.shows_all(grants):
             return stored.body
         resource = json.parse(stored.body)
         entries = self.clinic.extractor.entries(resource)
@@ -93,7 +96,10 @@ class Repository:
     def shown_to_maker(self, stored: Stored) -> bytes:
         """The body of what this caller created, by the grants that let it, whatever a rule has made of it since."""
         assert stored.body is not None
-        grants, resource = self.access.of(stored.type, "c"), json.parse(stored.body)
+        grants = self.access.of(stored.type, "c")
+        if visibility.shows_all(grants):
+            return stored.body
+        resource = json.parse(stored.body)
         entries = self.clinic.extractor.entries(resource)
         made_by = [grant for grant in grants if visibility.allows(grant, entries)] or grants
         elements = [grant.elements for grant in made_by]
@@ -113,7 +119,7 @@ class Repository:
     def writable(self, stored: Stored) -> frozenset[str] | None:
         """The elements of a resource that this caller may change; None: all."""
         grants = self.access.of(stored.type, "u")
-        if any(grant.elements is None and visibility.is_everything(grant) for grant in grants):
+        if visibility.shows_all(grants):
             return None
         assert stored.body is not None
         return visibility.elements(grants, self.clinic.extractor.entries(json.parse(stored.body)))

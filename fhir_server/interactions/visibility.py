@@ -17,7 +17,12 @@ SUBSETTED = {"system": "http://terminology.hl7.org/CodeSystem/v3-ObservationValu
 
 def is_everything(grant: Grant) -> bool:
     """Whether the grant is for all rows."""
-    return grant.rows == EVERYTHING
+    return grant.rows is EVERYTHING or grant.rows == EVERYTHING
+
+
+def shows_all(grants: Iterable[Grant]) -> bool:
+    """Whether one of the grants is for all rows with all their elements, so that no resource need be looked at."""
+    return any(grant.elements is None and is_everything(grant) for grant in grants)
 
 
 def allows(grant: Grant, entries: Entries) -> bool:

@@ -52,8 +52,10 @@ def statement(call: Call, table: Sequence[Interaction]) -> dict[str, Any]:
 
 
 def _resource(call: Call, type_: str, table: Sequence[Interaction]) -> dict[str, Any]:
-    own = [row for row in table if row.path.split("/")[0] == type_]
-    rows = own or [row for row in table if row.path.startswith("{type}")]
+    rows = [row for row in table if row.path.split("/")[0] == type_ and row.name != "operation"]
+    own = any(row.name == "read" for row in rows)  # served by rows of its own alone
+    if not own:
+        rows += [row for row in table if row.path.startswith("{type}") and row.name != "operation"]
     parameters = call.clinic.server.registry.parameters(type_)
     searchable = [parameter for _, parameter in sorted(parameters.items()) if parameter.is_searchable]
     references = [p.code for p in searchable if p.type == "reference"]
@@ -65,7 +67,7 @@ def _resource(call: Call, type_: str, table: Sequence[Interaction]) -> dict[str,
         "readHistory": not own,
         "updateCreate": call.clinic.server.settings.update_as_create and not own,
         "conditionalCreate": False,
-        "conditionalRead": "full-support",
+        "conditionalRead": "not-supported" if own else "full-support",
         "conditionalUpdate": False,
         "conditionalDelete": "not-supported",
     }

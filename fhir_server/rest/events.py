@@ -1,5 +1,6 @@
 """What the audit log is told of a request: one place for every interaction (IHE BALP; R-6.5, R-10.7)."""
 
+import re
 from collections.abc import Sequence
 
 from fhir_server.audit.changes import events_of
@@ -13,6 +14,8 @@ from fhir_server.rest.table import Found
 from fhir_server.store.protocol import Stored
 
 _LONGEST_QUERY = 2_000
+# What a client may put into a URL by mistake (RFC 6750 §5.3), and the log must not keep.
+_SECRETS = re.compile(r"(?i)\b((?:access|refresh|id)_token|client_secret|client_assertion|password)=[^&\s]*")
 
 
 class Recorder:
@@ -95,4 +98,4 @@ def _query(request: Request, found: Found | None) -> str:
         text += f"?{request.query}"
     if found is not None and found.interaction.body == "form":
         text += f" {request.body.decode('utf-8', 'replace')}"
-    return text[:_LONGEST_QUERY]
+    return _SECRETS.sub(r"\1=…", text)[:_LONGEST_QUERY]

@@ -79,10 +79,12 @@ class FhirEndpoint:
 
     async def _preflight(self, tenant: str, origin: str, request_id: str) -> Response:
         try:
-            return preflight(await self._clinics(tenant), origin)
+            response = preflight(await self._clinics(tenant), origin)
         except FhirError as error:
-            headers = {"content-type": JSON, "x-request-id": request_id, **error.headers}
-            return Response(error.status, headers, json.serialise(operation_outcome(error.issues)))
+            headers = {"content-type": JSON, **error.headers}
+            response = Response(error.status, headers, json.serialise(operation_outcome(error.issues)))
+        response.headers["x-request-id"] = request_id
+        return response
 
     def _address(self, scope: Scope, headers: Mapping[str, str]) -> str:
         """The caller's address; `Forwarded` (RFC 7239) counts only from a trusted proxy."""

@@ -72,7 +72,9 @@ class Router:
 
 def _shapes(segments: tuple[str, ...]) -> list[str]:
     """The path as the rows of a type of its own have it, then as the rows of any type do."""
-    varying = [part if part[:1] in ("_", "$") or part == "metadata" else "{}" for part in segments]
+    varying = ["{}" if part[:1] not in ("_", "$") else part for part in segments]
+    if segments[:1] == ("metadata",):  # as an id it is one like any other
+        varying[0] = "metadata"
     own = "/".join((*segments[:1], *varying[1:]))
     return [own] if segments and segments[0] in OWN_ROWS else [own, "/".join(varying)]
 

@@ -48,12 +48,18 @@ class Measured:
     seconds: float = 0.0
     statuses: Counter[int] = field(default_factory=Counter)
     times: list[float] = field(default_factory=list)
+    processor_seconds: float = 0.0  # that the server used meanwhile
     lost: int = 0  # connections that the server closed before it answered
 
     @property
     def per_second(self) -> float:
         """Answers a second."""
         return len(self.times) / self.seconds if self.seconds else 0.0
+
+    @property
+    def processor_microseconds(self) -> float:
+        """The server's processor time for one answer."""
+        return self.processor_seconds * 1_000_000 / len(self.times) if self.times else 0.0
 
     def percentile(self, share: float) -> float:
         """The time, in milliseconds, within which this share of the answers came."""

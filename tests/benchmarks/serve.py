@@ -23,7 +23,10 @@ def listening() -> socket.socket:
 
 def serve(app: Any) -> None:
     """Serve an ASGI application as the server's own command does."""
-    config = uvicorn.Config(app, loop="uvloop", http="httptools", access_log=False, log_level="warning", lifespan="on")
+    config = uvicorn.Config(
+        app, loop="uvloop", http="httptools", log_level="warning", access_log=False, proxy_headers=False,
+        server_header=False,
+    )  # fmt: skip
     server, opened = uvicorn.Server(config), listening()
     sys.stdout.write(f"{opened.getsockname()[1]}\n")
     sys.stdout.flush()

@@ -83,7 +83,11 @@ def _chain(connection: apsw.Connection, name: str, found: Found) -> list[Event]:
         for kind, values in (("patient", entry.patients), ("agent", entry.agents), ("entity", entry.entities)):
             expected.update({(kind, value, recorded, number) for value in values})
         events.append(event)
-    stored = Counter(connection.execute("SELECT kind, value, recorded, number FROM audit_found"))
+    stored = Counter(
+        row
+        for table in ("audit_found", "audit_recent")
+        for row in connection.execute(f"SELECT kind, value, recorded, number FROM {table}")
+    )
     found.faults += [f"{name}: audit_found differs in {row}" for row in _difference(stored, expected)]
     return events
 

@@ -6,8 +6,11 @@ import apsw
 
 from fhir_server.store.chain import GENESIS, link
 from fhir_server.store.protocol import AuditEntry, AuditQuery, Recorded
+from fhir_server.store.sqlite.entries import insert
 
 _MOST = 1 << 62
+# So many entries wait to be filed; a search for a patient, agent or entity looks through what they are found by.
+MOST_RECENT = 8_192
 
 
 class Chain:
@@ -46,22 +49,40 @@ class Chain:
             self._hash = link(self._hash, self._number, entry.recorded, entry.body)
             rows.append((self._number, entry.recorded, entry.body, self._hash))
             for kind, values in (("patient", entry.patients), ("agent", entry.agents), ("entity", entry.entities)):
-                found += [(kind, value, entry.recorded, self._number) for value in values]
-        connection.executemany("INSERT INTO audit (number, recorded, body, hash) VALUES (?, ?, ?, ?)", rows)
-        connection.executemany(
-            "INSERT OR IGNORE INTO audit_found (kind, value, recorded, number) VALUES (?, ?, ?, ?)", found
-        )
+                found += [(kind, value, entry.recorded, self._number) for value in dict.fromkeys(values)]
+        insert(connection, "INSERT INTO audit (number, recorded, body, hash)", rows)
+        insert(connection, "INSERT INTO audit_recent (kind, value, recorded, number)", found)
+
+    def file(self, connection: apsw.Connection) -> None:
+        """File what the newest entries are found by, once they are many (schema, `audit_recent`)."""
+        oldest = connection.execute("SELECT number FROM audit_recent ORDER BY rowid LIMIT 1").fetchone()
+        if oldest is not None and self._number - oldest[0] >= MOST_RECENT:
+            connection.execute(
+                "INSERT INTO audit_found (kind, value, recorded, number) SELECT kind, value, recorded, number "
+                "FROM audit_recent ORDER BY kind, value, recorded, number; DELETE FROM audit_recent"
+            )
 
 
 def entries(connection: apsw.Connection, chain: str, query: AuditQuery) -> list[Recorded]:
     """The first entries of one file in the query's order, at most `count` of them."""
     if query.id is not None:
         return _by_id(connection, chain, query.id)
-    if query.found_by is not None:
-        source, body = "audit_found AS a JOIN audit USING (number) WHERE a.kind = ? AND a.value = ?", "audit.body"
-        args: list[object] = list(query.found_by)
+    if query.found_by is None:
+        rows = _select(connection, chain, query, "audit AS a WHERE 1", "a.body")
     else:
-        source, body, args = "audit AS a WHERE 1", "a.body", []
+        rows = []
+        for table in ("audit_found", "audit_recent"):
+            source = f"{table} AS a CROSS JOIN audit USING (number) WHERE a.kind = ? AND a.value = ?"
+            rows += _select(connection, chain, query, source, "audit.body", *query.found_by)
+        rows.sort(key=lambda row: (row[1], row[0]), reverse=not query.ascending)
+    return [Recorded(f"{chain}-{number}", recorded, body) for number, recorded, body in rows[: query.count]]
+
+
+def _select(
+    connection: apsw.Connection, chain: str, query: AuditQuery, source: str, body: str, *found_by: str
+) -> list[tuple[int, int, bytes]]:
+    """Number, time and body of the first entries of `source`, whose rows are `a`."""
+    args: list[object] = list(found_by)
     for bound, operator in ((query.since, ">="), (query.before, "<")):
         if bound is not None:
             source += f" AND a.recorded {operator} ?"
@@ -75,8 +96,7 @@ def entries(connection: apsw.Connection, chain: str, query: AuditQuery) -> list[
         f"SELECT a.number, a.recorded, {body} FROM {source} "
         f"ORDER BY a.recorded {direction}, a.number {direction} LIMIT ?"
     )
-    rows = connection.execute(sql, (*args, query.count))
-    return [Recorded(f"{chain}-{number}", recorded, body) for number, recorded, body in rows]
+    return list(connection.execute(sql, (*args, query.count)))
 
 
 def _after_number(chain: str, after_id: str, *, ascending: bool) -> int:

@@ -1,16 +1,25 @@
 """Index entries as rows: what is inserted for a resource."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from itertools import chain
 from typing import Any
+
+import apsw
 
 from fhir_server.search.plan import Entries, Shape
 from fhir_server.store.params import param_number, span_of
 from fhir_server.store.sqlite.schema import COLUMNS
 
-INSERT = {
-    shape: f"INSERT INTO {shape} (param, {', '.join(columns)}) VALUES (?{', ?' * len(columns)})"
-    for shape, columns in COLUMNS.items()
-}
+INSERT = {shape: f"INSERT INTO {shape} (param, {', '.join(columns)})" for shape, columns in COLUMNS.items()}
+_MOST_TOGETHER = 64
+
+
+def insert(connection: apsw.Connection, into: str, found: Sequence[tuple[Any, ...]]) -> None:
+    """Insert rows, many with one statement: between statements the thread may lose the interpreter to another."""
+    for begin in range(0, len(found), _MOST_TOGETHER):
+        together = found[begin : begin + _MOST_TOGETHER]
+        places = ", ".join([f"({', '.join('?' * len(together[0]))})"] * len(together))
+        connection.execute(f"{into} VALUES {places}", tuple(chain.from_iterable(together)))
 
 
 def rows(type_: str, key: int, entries: Entries) -> Iterator[tuple[Shape, list[tuple[Any, ...]]]]:

@@ -1,42 +1,64 @@
 """How many resources a condition's index leads to: counted, to a bound, and remembered for a while.
 
-An estimate decides only how a search runs, never what it finds, so it may be out of date.
+An estimate decides only how a search runs, never what it finds, so it may be out of date. So may the route that was
+chosen by estimates: it is remembered with them.
 """
 
 from collections import OrderedDict
 from time import monotonic
+from typing import Any, Generic, TypeVar
 
 import apsw
 
-from fhir_server.search.plan import Node
+from fhir_server.search.plan import Node, Query
 from fhir_server.store.sqlite.compile import Sql, drive
 
 # Counting goes up these steps until one condition is below a step; past the last, a condition is too broad to gather.
 STEPS = (64, 1_024, 16_384)
 BROAD = STEPS[-1]
-_KEPT = 4_096
 _SECONDS = 60.0
+
+K = TypeVar("K")
+V = TypeVar("V")
+
+
+class Remembered(Generic[K, V]):
+    """Values by name, each for a minute, and no more than `most` of them."""
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self._values: OrderedDict[K, tuple[float, V]] = OrderedDict()
+
+    def get(self, name: K) -> V | None:
+        """The value, if it is remembered still."""
+        found = self._values.get(name)
+        return found[1] if found is not None and found[0] > monotonic() else None
+
+    def put(self, name: K, value: V) -> None:
+        """Remember a value; the one that was put first is forgotten for it."""
+        self._values[name] = monotonic() + _SECONDS, value
+        if len(self._values) > self._most:
+            self._values.popitem(last=False)
 
 
 class Estimates:
-    """Counts of one tenant's conditions, kept for a minute."""
+    """Counts of one tenant's conditions, and the routes of its last queries."""
 
     def __init__(self) -> None:
-        self._kept: OrderedDict[tuple[str, Node], tuple[int, int, float]] = OrderedDict()
+        self._counts: Remembered[tuple[str, Node], tuple[int, int]] = Remembered(4_096)
+        self.routes: Remembered[Query, Any] = Remembered(128)
 
     def count(self, connection: apsw.Connection, type_: str, node: Node, bound: int) -> int | None:
         """How many keys lead to `node`, at most `bound`; None when no index leads to them."""
-        kept = self._kept.get((type_, node))
-        if kept is not None and kept[2] > monotonic() and (kept[0] < kept[1] or kept[1] >= bound):
-            return min(kept[0], bound)
+        known = self._counts.get((type_, node))
+        if known is not None and (known[0] < known[1] or known[1] >= bound):
+            return min(known[0], bound)
         driver = drive(type_, node)
         if driver is None:
             return None
         sql = Sql("SELECT count(*) FROM (") + driver + Sql(" LIMIT ?)", (bound,))
         count: int = connection.execute(sql.text, sql.args).fetchone()[0]  # type: ignore[index]
-        self._kept[(type_, node)] = count, bound, monotonic() + _SECONDS
-        if len(self._kept) > _KEPT:
-            self._kept.popitem(last=False)
+        self._counts.put((type_, node), (count, bound))
         return count
 
     def counts(self, connection: apsw.Connection, type_: str, conditions: tuple[Node, ...]) -> dict[Node, int]:

@@ -86,18 +86,21 @@ def sources(type_: str, sort: Sort, own: Node | None) -> Sequence[Sql]:
     return found
 
 
-def walk(query: Query, source: Sql, rest: Sql) -> Sql:
-    """Keys and sort values of one part, in order, from the last page's place on, each resource at its first entry."""
+def walk(query: Query, source: Sql, rest: Sql, *, is_single: bool) -> Sql:
+    """Keys and sort values of one part, in order, from the last page's place on, each resource at its first entry.
+
+    `is_single`: a resource has one entry, and none nearer need be looked for.
+    """
     sort = query.sort[0]
     nearer = ">" if sort.descending else "<"
-    parts = [
-        Sql(
+    parts = [rest]
+    if not is_single:
+        first = Sql(
             f"NOT EXISTS (SELECT 1 FROM {sort.shape} e WHERE e.key = d.key AND e.param = ? "
             f"AND e.{column(sort)} {nearer} d.s0)",
             (param_number(query.type, sort.param),),
-        ),
-        rest,
-    ]
+        )
+        parts.insert(0, first)
     if query.after is not None:
         last, key = query.after
         bound, beyond = ("<=", "<") if sort.descending else (">=", ">")

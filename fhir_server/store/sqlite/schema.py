@@ -53,6 +53,11 @@ _AUDIT = """
     CREATE INDEX audit_by_time ON audit (recorded, number);
     CREATE TABLE audit_found (kind TEXT NOT NULL, value TEXT NOT NULL, recorded INTEGER NOT NULL,
         number INTEGER NOT NULL, PRIMARY KEY (kind, value, recorded, number)) WITHOUT ROWID;"""
+# What the newest entries are found by is appended here, and filed into `audit_found` many at a time: filed one at a
+# time, nearly every row would touch a page of its own, and each commit write all of those.
+_AUDIT_RECENT = """
+    CREATE TABLE audit_recent (kind TEXT NOT NULL, value TEXT NOT NULL, recorded INTEGER NOT NULL,
+        number INTEGER NOT NULL);"""
 
 # One script a schema version; a file of version n is brought forward by the scripts from n on.
 CLINIC_MIGRATIONS: tuple[str, ...] = (
@@ -71,8 +76,9 @@ CLINIC_MIGRATIONS: tuple[str, ...] = (
         version INTEGER NOT NULL, updated INTEGER NOT NULL);
     {_AUDIT}
     """,
+    _AUDIT_RECENT,
 )
-AUDIT_MIGRATIONS: tuple[str, ...] = (_AUDIT,)
+AUDIT_MIGRATIONS: tuple[str, ...] = (_AUDIT, _AUDIT_RECENT)
 
 
 def check_library() -> None:

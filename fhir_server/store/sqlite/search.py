@@ -49,7 +49,10 @@ def run(connection: apsw.Connection, estimates: Estimates, query: Query) -> Page
 
 
 def _page(connection: apsw.Connection, estimates: Estimates, query: Query) -> Page:
-    route = choose(connection, estimates, query)
+    route = estimates.routes.get(query)
+    if route is None:
+        route = choose(connection, estimates, query)
+        estimates.routes.put(query, route)
     total, exact = _total(connection, query, route)
     if query.count == 0:
         return Page((), None, total, exact)
@@ -159,10 +162,14 @@ def _candidates(query: Query, conditions: tuple[Node, ...], leader: Node | None)
 def _sort_walk(
     query: Query, conditions: tuple[Node, ...], own: Node | None, leader: Node | None
 ) -> tuple[tuple[Sql, ...], ...]:
-    """Through the index of the one sort parameter; then through what has no entry there, in order of creation."""
+    """Through the index of the one sort parameter; then through what has no entry there, in order of creation.
+
+    What `own` bounds has one value a resource.
+    """
     sort, rest = query.sort[0], _others(conditions, own)
     with_entry = tuple(
-        order.walk(query, source, probe(query.type, rest, "d.key")) for source in order.sources(query.type, sort, own)
+        order.walk(query, source, probe(query.type, rest, "d.key"), is_single=own is not None)
+        for source in order.sources(query.type, sort, own)
     )
     if own is not None:
         return (with_entry,)

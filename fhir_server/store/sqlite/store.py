@@ -106,6 +106,7 @@ class SqliteStore:
         connect(making / "clinic.db", CLINIC_MIGRATIONS, vfs=self._vfs).close()
         making.rename(path)
         _sync_folder(path.parent)
+        _sync_folder(self._folder)  # which holds `tenants` itself, made with the first of them
 
     async def tenants(self) -> Sequence[str]:
         """The names of all tenants."""

@@ -140,6 +140,7 @@ class ClinicFile:
             with unavailable_on_failure():
                 self._writer_connection.execute("BEGIN IMMEDIATE")
                 self._chain.begin(self._writer_connection)
+                self._chain.file(self._writer_connection)
                 for job in batch:
                     self._do(job)
                 self._writer_connection.execute("COMMIT")
@@ -188,6 +189,7 @@ class AuditFile:
         try:
             with unavailable_on_failure():
                 self._connection.execute("BEGIN IMMEDIATE")
+                self._chain.file(self._connection)
                 self._chain.extend(self._connection, (entry for job in batch for entry in job.input))
                 self._connection.execute("COMMIT")
         except BaseException as error:  # noqa: BLE001 - whatever it is, every job of the batch is told

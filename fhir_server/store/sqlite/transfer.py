@@ -11,7 +11,7 @@ from typing import Any
 import apsw
 
 from fhir_server.store.migrate import Order, Part, Row
-from fhir_server.store.sqlite.entries import INSERT, row_of
+from fhir_server.store.sqlite.entries import INSERT, insert, row_of
 from fhir_server.store.sqlite.schema import AUDIT_MIGRATIONS, CLINIC_MIGRATIONS, connect
 from fhir_server.store.sqlite.store import SqliteStore
 
@@ -143,7 +143,7 @@ def _write(connection: apsw.Connection, part: Part, row: Row) -> None:
             head = "INSERT INTO resource (key, type, id, version, updated, patients, body) VALUES (?, ?, ?, ?, ?, ?, ?)"
             connection.execute(head, (key, type_, id_, version, updated, " ".join(patients), body))
             for shape, (param, *values) in entries:
-                connection.execute(INSERT[shape], row_of(shape, param, key, ("", *values)))
+                insert(connection, INSERT[shape], [row_of(shape, param, key, ("", *values))])
         case "history":
             key, updated, method, patients, body = row.values
             connection.execute(

@@ -25,7 +25,7 @@ from fhir_server.store.protocol import (
 from fhir_server.store.sqlite import search
 from fhir_server.store.sqlite.chain import Chain
 from fhir_server.store.sqlite.compile import Sql, join
-from fhir_server.store.sqlite.entries import INSERT, rows
+from fhir_server.store.sqlite.entries import INSERT, insert, rows
 from fhir_server.store.sqlite.estimate import Estimates
 
 T = TypeVar("T")
@@ -112,7 +112,7 @@ class SqliteUnit:
             for shape in INSERT:
                 execute(f"DELETE FROM {shape} WHERE key = ?", (key,))
         for shape, values in rows(put.type, key, put.entries):
-            self._connection.executemany(INSERT[shape], values)
+            insert(self._connection, INSERT[shape], values)
         execute(
             "INSERT INTO history (type, id, version, key, updated, method, patients, body) "
             "VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
