@@ -162,8 +162,6 @@ def _check(client: Client) -> None:
     acts_for_itself = "client_credentials" in client.grant_types
     if acts_for_itself and (client.kind == "public" or client.surface not in OWN_ROLE):
         raise ValueError("client_credentials is for a confidential client of a surface that acts for itself.")
-    if "authorization_code" in client.grant_types and not client.redirect_uris:
-        raise ValueError("authorization_code needs at least one redirect URI.")
     for uri in client.redirect_uris:
         redirects.check(uri)
     client.registered()
