@@ -13,14 +13,17 @@ from fastapi import FastAPI
 from fastapi.responses import HTMLResponse, PlainTextResponse
 
 from fhir_server import pages
-from fhir_server.audit.event import Event
+from fhir_server.audit import surface
+from fhir_server.audit.parameters import OWN_PARAMETERS
+from fhir_server.audit.sealer import Sealer
+from fhir_server.audit.witness import FileWitness
 from fhir_server.booking import index, receipt, sweeper, write_rules
 from fhir_server.clinics import Clinics
 from fhir_server.fhir.clock import Clock, Ids, system_clock
-from fhir_server.interactions.access import ANONYMOUS, Access
+from fhir_server.interactions.access import ANONYMOUS, Access, Agent
 from fhir_server.interactions.clinic import Clinic, Server
-from fhir_server.rest.http import FhirEndpoint, path_of
-from fhir_server.rest.pipeline import Pipeline
+from fhir_server.rest.http import FhirEndpoint, caller_address, path_of
+from fhir_server.rest.pipeline import SERVER_LOG, Pipeline
 from fhir_server.rest.table import TABLE
 from fhir_server.search.parameters import Registry
 from fhir_server.settings import Settings
@@ -28,10 +31,16 @@ from fhir_server.store.protocol import Store
 from fhir_server.store.sqlite.store import SqliteStore
 from profiles import definitions
 from profiles.structure import Structure
-from smart_auth import token
-from smart_auth.services import Services, TokenEvent
+from smart_auth import discovery, seals, web
+from smart_auth.events import to_events
+from smart_auth.jwks_url import JwksFetcher
+from smart_auth.services import AuthEvent, Fhir, Services, registration_of
 from smart_auth.surfaces.access import Policies
 from smart_auth.tokens import Verifier, bearer_token, refusal
+from smart_auth.urls import TenantUrls
+
+# What writes of a type obey, beside their grants.
+RULES = {**write_rules.RULES, "AuditEvent": surface.mark}
 
 Asgi = Callable[[Mapping[str, Any], Any, Any], Awaitable[None]]
 
@@ -48,6 +57,11 @@ class Parts:
     services: Services
     verifier: Verifier
     pipeline: Pipeline
+    sealer: Sealer
+
+    def sealed_tenants(self) -> list[str]:
+        """The tenants whose logs this process seals: those that it serves, and the server's own."""
+        return [SERVER_LOG, *(clinic.name for clinic in self.clinics.served())]
 
 
 def make_parts(
@@ -58,16 +72,42 @@ def make_parts(
     store = store or SqliteStore(settings.data, clock, ids)
     tables = definitions.load()
     server = Server(
-        settings, tables, Registry(tables), Structure(tables), clock, ids, TABLE, write_rules.RULES, index.OWN_ENTRIES
+        settings,
+        tables,
+        Registry(tables, OWN_PARAMETERS),
+        Structure(tables),
+        clock,
+        ids,
+        TABLE,
+        RULES,
+        index.OWN_ENTRIES,
+        lambda tenant: discovery.capability_security(TenantUrls(settings.origin, tenant)),
     )
     clinics = Clinics(server, store)
     policies = Policies(tables.resource_types, tables.compartments["Patient"])
 
-    async def record(event: TokenEvent) -> None:
-        await store.record(event.tenant if store.has(event.tenant) else "", [_token_event(event).entry()])
+    async def record(event: AuthEvent) -> None:
+        await store.record(event.tenant if store.has(event.tenant) else "", [e.entry() for e in to_events(event)])
 
-    services = Services(store, clock, ids, settings.origin, record, tables.resource_types)
-    verifier = Verifier(settings.origin, clock, services.key_ring, policies.access_for)
+    async def access(tenant: str, agent: Agent, surface: str) -> Access:
+        return policies.access_for(agent, surface, (await clinics.get(tenant)).parser, clock())
+
+    services = Services(
+        store,
+        clock,
+        ids,
+        settings.origin,
+        record,
+        tables.resource_types,
+        seal=seals.from_setting(settings.key),
+        fetch_jwks=JwksFetcher(clock, allow_loopback=settings.loopback_jwks),
+        fhir=Fhir(clinics.get, access),
+        registration=registration_of(settings.registration),
+        key_days=settings.signing_key_days,
+        mounted_tenant=settings.mounted_tenant,
+        address_of=lambda request: caller_address(settings, request.scope, dict(request.headers)),
+    )
+    verifier = Verifier(settings.origin, clock, services.key_ring, access, services.revocations.is_revoked)
     anonymous = policies.access_for(ANONYMOUS)
 
     async def authenticate(clinic: Clinic, authorization: str | None) -> Access:
@@ -82,19 +122,22 @@ def make_parts(
         return (await verifier.verify(clinic.name, given)).access
 
     pipeline = Pipeline(server, store, clinics.get, authenticate)
-    return Parts(settings, store, server, clinics, policies, services, verifier, pipeline)
+    witness = FileWitness(settings.audit_witness) if settings.audit_witness is not None else None
+    sealer = Sealer(store, clock, settings.audit_keys, witness)
+    return Parts(settings, store, server, clinics, policies, services, verifier, pipeline, sealer)
 
 
 def make_app(parts: Parts) -> Asgi:
     """The ASGI application."""
     fhir = FhirEndpoint(parts.settings, parts.pipeline, parts.clinics.get)
-    web = _web(parts)
+    others = _web(parts)
 
     async def app(scope: Mapping[str, Any], receive: Any, send: Any) -> None:
-        if scope["type"] == "http" and fhir.base_of(path_of(scope)) is not None:
+        base = fhir.base_of(path_of(scope)) if scope["type"] == "http" else None
+        if base is not None and base[1] != discovery.SMART_PATH:
             await fhir(scope, receive, send)
         else:
-            await web(scope, receive, send)  # type: ignore[arg-type]
+            await others(scope, receive, send)  # type: ignore[arg-type]
 
     return app
 
@@ -102,46 +145,37 @@ def make_app(parts: Parts) -> Asgi:
 def _web(parts: Parts) -> FastAPI:
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
-        sweeping = asyncio.create_task(sweeper.run(parts.store, parts.clinics.served))
+        working = [
+            asyncio.create_task(sweeper.run(parts.store, parts.clinics.served)),
+            asyncio.create_task(parts.sealer.run(parts.sealed_tenants)),
+            asyncio.create_task(parts.pipeline.sum_up_floods()),
+        ]
         yield
-        sweeping.cancel()
-        await asyncio.gather(sweeping, return_exceptions=True)
+        for task in working:
+            task.cancel()
+        await asyncio.gather(*working, return_exceptions=True)
+        await parts.pipeline.sum_up(all_=True)
+        for tenant in parts.sealed_tenants():
+            await parts.sealer.seal(tenant)
         await parts.store.close()
 
-    web = FastAPI(title="fhir-server", lifespan=lifespan, docs_url=None, redoc_url=None)
-    web.include_router(token.routes(parts.services), prefix="/{tenant}/auth")
+    app = FastAPI(title="fhir-server", lifespan=lifespan, docs_url=None, redoc_url=None)
+    app.include_router(web.routes(parts.services, parts.verifier))
 
-    @web.get("/healthz", response_class=PlainTextResponse, tags=["operation"])
+    @app.get("/healthz", response_class=PlainTextResponse, tags=["operation"])
     async def healthz() -> str:
         """Whether the process is alive."""
         return "ok"
 
-    @web.get("/docs", response_class=HTMLResponse, include_in_schema=False)
+    @app.get("/docs", response_class=HTMLResponse, include_in_schema=False)
     async def docs() -> HTMLResponse:
-        page = pages.api_page(parts.settings.origin, TABLE, web.openapi())
+        page = pages.api_page(parts.settings.origin, TABLE, app.openapi())
         return HTMLResponse(page, headers={"Content-Security-Policy": pages.CONTENT_SECURITY_POLICY})
 
-    @web.get("/readyz", response_class=PlainTextResponse, tags=["operation"])
+    @app.get("/readyz", response_class=PlainTextResponse, tags=["operation"])
     async def readyz() -> str:
         """Whether the store answers."""
         await parts.store.tenants()
         return "ok"
 
-    return web
-
-
-def _token_event(event: TokenEvent) -> Event:
-    """The issue or refusal of a token, for the audit log (IHE IUA ITI-71)."""
-    issued = event.outcome == "issued"
-    return Event(
-        "token",
-        "E",
-        "0" if issued else "4",
-        event.at,
-        client=event.client_id,
-        user_name=event.subject if event.subject != event.client_id else "",
-        token_id=event.token_id,
-        request_id=event.request_id,
-        query=f"grant_type={event.grant_type} scope={event.scope}",
-        description="" if issued else event.error,
-    )
+    return app

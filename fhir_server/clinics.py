@@ -1,6 +1,7 @@
 """The clinics that this process serves: each is made from its kept settings when it is first asked for.
 
-Kept values: `setting/clinic` (JSON: zone, cors_origins) and `secret/pages` (the key of its page links).
+Kept values: `setting/clinic` (JSON: zone, cors_origins), `secret/pages` (the key of its page links) and
+`setting/app-origins` (JSON: the origins of its registered apps, which may call it from a browser too).
 """
 
 import json
@@ -62,22 +63,36 @@ class Clinics:
         """The clinics that were asked for in this process."""
         return [clinic for _, clinic in self._known.values()]
 
-    def _make(self, tenant: str, stored: bytes | None, secret: bytes | None) -> Clinic:
+    def _make(self, tenant: str, stored: bytes | None, secret: bytes | None, apps: bytes | None) -> Clinic:
         assert secret is not None
         settings = ClinicSettings(**json.loads(stored)) if stored is not None else ClinicSettings()
         base_url = f"{self._server.settings.origin}/{tenant}/fhir"
         zone = ZoneInfo(settings.zone)
-        extractor = Extractor(self._server.registry, zone=zone, base_url=base_url, walks=self._walks)
-        parser = Parser(self._server.registry, zone, base_url)
-        origins = frozenset(settings.cors_origins)
+        extractor = Extractor(
+            self._server.registry,
+            zone=zone,
+            base_url=base_url,
+            texts=True,
+            content=self._server.settings.content_search,
+            walks=self._walks,
+        )
+        parser = Parser(self._server.registry, zone, base_url, texts=True, content=self._server.settings.content_search)
+        origins = frozenset((*settings.cors_origins, *(json.loads(apps) if apps is not None else ())))
         return Clinic(tenant, base_url, zone, secret, origins, extractor, parser, self._server)
 
 
-async def _kept(unit: Unit) -> tuple[bytes | None, bytes | None]:
-    return await unit.peek("setting", "clinic"), await unit.peek("secret", "pages")
+_Kept = tuple[bytes | None, bytes | None, bytes | None]
 
 
-async def _make_secret(unit: Unit) -> tuple[bytes | None, bytes | None]:
+async def _kept(unit: Unit) -> _Kept:
+    return (
+        await unit.peek("setting", "clinic"),
+        await unit.peek("secret", "pages"),
+        await unit.peek("setting", "app-origins"),
+    )
+
+
+async def _make_secret(unit: Unit) -> _Kept:
     if await unit.peek("secret", "pages") is None:
         await unit.keep("secret", "pages", secrets.token_bytes(32))
     return await _kept(unit)

@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, get_type_hints
 
@@ -23,16 +23,39 @@ class Settings:
     """The one clinic that is served at `/fhir` as well."""
     update_as_create: bool = True
     """Whether PUT to an id that was never used makes the resource."""
+    conditional_deletes: int = 1
+    """The most resources that one conditional delete deletes; one that finds more is refused with 412."""
     largest_body: int = 10_000_000
     """The longest request body, in bytes; a longer one is refused with 413."""
+    largest_bundle: int = 5_000
+    """The most entries of a batch or transaction."""
     page_size: int = 20
     """Matches on a page when `_count` is not given."""
     largest_page: int = 1_000
     """The most matches on a page, whatever `_count` asks."""
     page_link_seconds: int = 86_400
     """How long a page link works."""
+    content_search: bool = False
+    """Whether every word of a resource is indexed, for `_content`; it makes the index about twice as large."""
+    proposals_per_hour: int = 600
+    """Proposals that one address may submit in an hour without a login; 0: any number."""
     audit_reads: bool = True
     """Whether reads and searches are audited. Without it, who saw what cannot be told."""
+    key: str = field(default="", repr=False)
+    """The key that private signing keys are encrypted with at rest: 32 bytes in base64url. Empty: not encrypted."""
+    signing_key_days: int = 90
+    """After how many days a clinic's signing keys are replaced; the old ones verify for another day."""
+    registration: str = "off"
+    """Dynamic registration of apps: off, token (with an initial access token) or open (patients' apps only)."""
+    loopback_jwks: bool = False
+    """Whether clients' keys may be fetched from this machine, and by http; for development."""
+    audit_keys: Path | None = None
+    """A folder outside of the data folder for the keys that sign the audit log's checkpoints; unset, they are kept
+    with the data."""
+    audit_witness: Path | None = None
+    """A file to which every checkpoint of the audit logs is appended; best on another machine's disk."""
+    audit_retention_days: int = 2_190
+    """How long audit entries are kept at least; `audit purge` refuses to remove younger ones."""
 
 
 def from_environment(environment: Mapping[str, str] = os.environ) -> Settings:
@@ -58,7 +81,7 @@ def _value(variable: str, text: str, type_: Any) -> Any:
         if not text.isascii() or not text.isdigit():
             raise ValueError(f"{variable} must be a whole number.")
         return int(text)
-    if type_ is Path:
+    if type_ in (Path, Path | None):
         return Path(text)
     if type_ is str:
         return text.rstrip("/")

@@ -14,6 +14,7 @@ from argon2.exceptions import Argon2Error, InvalidHashError
 from fhir_server.fhir.reference import local_reference
 from fhir_server.interactions.access import Role
 from fhir_server.store.protocol import Unit
+from smart_auth import revocations
 
 KIND = "account"
 NAME = re.compile(r"[a-z0-9][a-z0-9._@+-]{0,127}")
@@ -66,8 +67,13 @@ async def verify_password(account: Account | None, password: str) -> bool:
 
 
 async def save(unit: Unit, account: Account) -> None:
-    """Store an account, replacing the one of its name."""
+    """Store an account, replacing the one of its name; a disabled one's tokens are refused from now on."""
     await unit.keep(KIND, account.name, json.dumps(asdict(account)).encode())
+    mark = revocations.user_mark(account.name)
+    if account.disabled:
+        await revocations.revoke(unit, mark, None)
+    else:
+        await revocations.restore(unit, mark)
 
 
 async def load(unit: Unit, name: str) -> Account | None:

@@ -76,6 +76,28 @@ async def authenticate(services: Services, tenant: str, credentials: Credentials
     return client
 
 
+async def authenticate_any(
+    services: Services, tenant: str, authorization: str | None, form: Mapping[str, str]
+) -> Client:
+    """The client that a request comes from: a public one by its id alone, any other authenticated.
+
+    Raises InvalidClient, InvalidRequest.
+    """
+    has_credentials = authorization is not None or {"client_secret", "client_assertion", "client_assertion_type"} & set(
+        form
+    )
+    if has_credentials:
+        return await authenticate(services, tenant, read_credentials(authorization, form))
+
+    async def find(unit: Unit) -> Client | None:
+        return await clients.load(unit, form.get("client_id", ""))
+
+    client = await services.store.run(tenant, find, write=False, quick=True)
+    if client is None or client.kind != "public" or client.disabled:
+        raise InvalidClient(FAILED)
+    return client
+
+
 def _basic(authorization: str) -> Credentials:
     """HTTP Basic with form-encoded id and secret (RFC 6749 §2.3.1)."""
     scheme, _, encoded = authorization.partition(" ")

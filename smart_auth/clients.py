@@ -14,6 +14,7 @@ from joserfc.jwk import ECKey, KeySet, RSAKey
 
 from fhir_server.interactions.access import Role
 from fhir_server.store.protocol import Unit
+from smart_auth import redirects, revocations
 from smart_auth.scopes import AnyScope, parse
 
 Kind = Literal["public", "confidential-symmetric", "confidential-asymmetric"]
@@ -57,6 +58,7 @@ class Client:
     jwks_uri: str = ""
     name: str = ""
     disabled: bool = False
+    launch_uris: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         _check(self)
@@ -83,8 +85,15 @@ def new_secret() -> str:
 
 
 async def save(unit: Unit, client: Client) -> None:
-    """Store a client, replacing the one of its id."""
+    """Store a client, replacing the one of its id; a disabled one's tokens are refused from now on."""
     await unit.keep(KIND, client.client_id, json.dumps(asdict(client)).encode())
+    mark = revocations.client_mark(client.client_id)
+    if client.disabled:
+        await revocations.revoke(unit, mark, None)
+    else:
+        await revocations.restore(unit, mark)
+    uris = [uri for each in await all_clients(unit) if not each.disabled for uri in each.redirect_uris]
+    await unit.keep("setting", "app-origins", json.dumps(redirects.origins(uris)).encode())
 
 
 async def load(unit: Unit, client_id: str) -> Client | None:
@@ -121,7 +130,7 @@ async def disable(unit: Unit, client_id: str) -> bool:
 
 def import_jwks(jwks: Mapping[str, Any]) -> dict[str, Any]:
     """The public parts of a JWK Set for client assertions. Raises ValueError naming what is wrong with it."""
-    keys = jwks.get("keys")
+    keys = jwks.get("keys") if isinstance(jwks, Mapping) else None
     if not isinstance(keys, list) or not keys:
         raise ValueError("A JWK Set is an object with a non-empty array 'keys'.")
     try:
@@ -153,13 +162,15 @@ def _check(client: Client) -> None:
     acts_for_itself = "client_credentials" in client.grant_types
     if acts_for_itself and (client.kind == "public" or client.surface not in OWN_ROLE):
         raise ValueError("client_credentials is for a confidential client of a surface that acts for itself.")
+    for uri in client.redirect_uris:
+        redirects.check(uri)
     client.registered()
 
 
 def _read(stored: bytes) -> Client:
     written: dict[str, Any] = json.loads(stored)
-    for name in ("scopes", "grant_types", "redirect_uris"):
-        written[name] = tuple(written[name])
+    for name in ("scopes", "grant_types", "redirect_uris", "launch_uris"):
+        written[name] = tuple(written.get(name, ()))
     return Client(**written)
 
 

@@ -17,6 +17,7 @@ from fhir_server.store.protocol import Unit
 
 Algorithm = Literal["ES256", "RS256"]
 ACCESS_TOKEN_ALGORITHM: Algorithm = "ES256"  # noqa: S105 - a name, no secret
+ID_TOKEN_ALGORITHM: Algorithm = "RS256"  # noqa: S105
 KIND = "key"
 # How long a key that signs no more still verifies: longer than any token or copy of the JWK Set lives.
 RETIRED_FOR: Micros = 24 * 3600 * 1_000_000
@@ -107,12 +108,17 @@ async def ensure(unit: Unit, seal: Seal, now: Micros, algorithm: Algorithm = ACC
 
 async def rotate(unit: Unit, seal: Seal, now: Micros, algorithm: Algorithm = ACCESS_TOKEN_ALGORITHM) -> SigningKey:
     """A new signing key; the former ones verify for RETIRED_FOR longer and then are gone."""
-    for former in (await load(unit, seal)).keys:
-        if former.algorithm == algorithm and former.retired is None:
-            await _keep(unit, seal, replace(former, retired=now))
     made = generate(algorithm, now)
-    await _keep(unit, seal, made)
+    await replace_with(unit, seal, now, made)
     return made
+
+
+async def replace_with(unit: Unit, seal: Seal, now: Micros, made: SigningKey) -> None:
+    """Let `made` sign from now on, as `rotate` does."""
+    for former in (await load(unit, seal)).keys:
+        if former.algorithm == made.algorithm and former.retired is None:
+            await _keep(unit, seal, replace(former, retired=now))
+    await _keep(unit, seal, made)
 
 
 async def withdraw(unit: Unit, kid: str) -> bool:

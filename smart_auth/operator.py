@@ -9,12 +9,12 @@ from dataclasses import dataclass, replace
 from fhir_server.fhir.reference import is_id, local_reference
 from fhir_server.interactions.access import Agent
 from fhir_server.store.protocol import Unit
-from smart_auth import accounts, clients, scopes, tokens
+from smart_auth import accounts, clients, constraints, scopes, tokens
 from smart_auth.accounts import Account
 from smart_auth.clients import OWN_ROLE, PEOPLE, Client
 from smart_auth.errors import AccessDenied, InvalidClient, InvalidScope, OAuthError, UnauthorizedClient
 from smart_auth.scopes import AnyScope, Scope
-from smart_auth.services import Services, TokenEvent
+from smart_auth.services import AuthEvent, Services
 
 GRANT_TYPE = "urn:fhir-server:operator"
 
@@ -39,6 +39,7 @@ async def mint(services: Services, tenant: str, wanted: Wanted) -> str:
     client, account = await services.store.run(tenant, find, write=False, quick=True)
     try:
         what = _what(services, wanted, client, account)
+        await constraints.check(services, tenant, tuple(map(scopes.parse, what.agent.scopes)))
     except OAuthError as error:
         await _record(services, tenant, wanted, error=error)
         raise
@@ -55,7 +56,6 @@ def _what(services: Services, wanted: Wanted, client: Client | None, account: Ac
     requested = scopes.parse_all(wanted.scope, services.types or None)
     if not requested:
         raise InvalidScope("Name at least one scope, for instance user/Appointment.rs.")
-    scopes.refuse_constraints(requested)
     scopes.require_covered(client.registered(), requested)
     agent = _own_agent(client) if account is None else _person(client, account, wanted.patient)
     _require_level(agent, requested)
@@ -105,10 +105,11 @@ async def _record(
     error: OAuthError | None = None,
 ) -> None:
     await services.record(
-        TokenEvent(
+        AuthEvent(
             tenant,
             services.clock(),
-            "refused" if what is None else "issued",
+            "token",
+            "refused" if what is None else "done",
             GRANT_TYPE,
             wanted.client_id,
             subject=wanted.user or wanted.client_id,

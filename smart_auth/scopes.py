@@ -103,13 +103,6 @@ def require_covered(registered: Sequence[AnyScope], requested: Iterable[AnyScope
             raise InvalidScope(f"The scope '{scope.text}' is beyond what this client is registered for.")
 
 
-def refuse_constraints(scopes: Iterable[AnyScope]) -> None:
-    """Raises InvalidScope for a scope with a query part: not enforced yet, so never granted (issue 5)."""
-    for scope in scopes:
-        if isinstance(scope, Scope) and scope.query:
-            raise InvalidScope(f"The scope '{scope.text}' has a search constraint; this server grants none yet.")
-
-
 def _letters(permissions: str, text: str) -> frozenset[str]:
     if permissions in V1:
         return frozenset(V1[permissions])

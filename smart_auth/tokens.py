@@ -9,7 +9,7 @@ import binascii
 import hashlib
 import json
 import re
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, cast, get_args
 
@@ -19,6 +19,7 @@ from joserfc.errors import JoseError
 from fhir_server.fhir.clock import Clock, Micros
 from fhir_server.fhir.errors import Unauthorized
 from fhir_server.interactions.access import Access, Agent, Role
+from smart_auth import revocations
 from smart_auth.keys import ACCESS_TOKEN_ALGORITHM, KeyRing, SigningKey
 from smart_auth.urls import TenantUrls
 
@@ -32,23 +33,32 @@ _TOKEN68 = re.compile(r"[A-Za-z0-9\-._~+/]+=*")
 
 @dataclass(frozen=True, slots=True)
 class Verified:
-    """A good token: who sends it, what that one may do, and until when (`expires`, seconds since 1970)."""
+    """A good token: who sends it, what that one may do, and until when (`expires`, seconds since 1970).
+
+    `marks` are what it may be revoked by.
+    """
 
     agent: Agent
     access: Access
     subject: str
     expires: int
+    marks: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Issue:
-    """What a token says. `subject` is the account's name, or the client's id when no person is behind it."""
+    """What a token says. `subject` is the account's name, or the client's id when no person is behind it.
+
+    `grant` is the consent that it stems from, `encounter` the id of the launch context's encounter.
+    """
 
     agent: Agent
     subject: str
     surface: str
     issued: Micros
     lifetime_in_seconds: int
+    grant: str = ""
+    encounter: str = ""
 
 
 def issue(key: SigningKey, urls: TenantUrls, what: Issue) -> str:
@@ -66,7 +76,8 @@ def issue(key: SigningKey, urls: TenantUrls, what: Issue) -> str:
         "role": agent.role,
         "surface": what.surface,
     }
-    private = {"name": agent.name, "fhirUser": agent.fhir_user, "patient": agent.patient}
+    private = {"name": agent.name, "fhirUser": agent.fhir_user, "patient": agent.patient,
+               "encounter": what.encounter, "grant": what.grant}  # fmt: skip
     claims |= {name: value for name, value in private.items() if value}
     header = {"alg": key.algorithm, "typ": TYPE, "kid": key.kid}
     return jwt.encode(header, claims, key.key, algorithms=[key.algorithm])
@@ -98,8 +109,9 @@ def refusal(realm: str, description: str, *, code: str = "login") -> Unauthorize
 class Verifier:
     """Verifies access tokens, and remembers the last `size` good ones by their SHA-256.
 
-    `load_keys` reads a tenant's keys, `resolve` makes an agent's Access (its second argument is the surface),
-    `is_revoked` says whether a tenant's `jti` was revoked. Expiry and revocation are looked at on every call.
+    `load_keys` reads a tenant's keys, `resolve` makes an agent's Access in a tenant (its third argument is the
+    surface), `is_revoked` says whether a token with these marks was revoked. Expiry and revocation are looked at on
+    every call.
     """
 
     def __init__(
@@ -107,9 +119,9 @@ class Verifier:
         origin: str,
         clock: Clock,
         load_keys: Callable[[str], Awaitable[KeyRing]],
-        resolve: Callable[[Agent, str], Access],
+        resolve: Callable[[str, Agent, str], Awaitable[Access]],
+        is_revoked: Callable[[str, Sequence[str]], Awaitable[bool]],
         *,
-        is_revoked: Callable[[str, str], bool] = lambda _tenant, _token_id: False,
         size: int = 10_000,
     ) -> None:
         self._origin = origin
@@ -132,7 +144,7 @@ class Verifier:
         else:
             verified = await self._check(TenantUrls(self._origin, tenant), token, now)
             self._remember(name, verified, now)
-        if self._is_revoked(tenant, verified.agent.token_id):
+        if await self._is_revoked(tenant, verified.marks):
             self._good.pop(name, None)
             raise refusal(TenantUrls(self._origin, tenant).fhir_base, "The access token was revoked.")
         return verified
@@ -157,7 +169,8 @@ class Verifier:
         if fault := _fault(claims, urls, now):
             raise refusal(urls.fhir_base, fault, code="expired" if "expired" in fault else "login")
         agent = _agent(claims)
-        return Verified(agent, self._resolve(agent, claims["surface"]), claims["sub"], claims["exp"])
+        access = await self._resolve(urls.tenant, agent, claims["surface"])
+        return Verified(agent, access, claims["sub"], claims["exp"], _marks(claims, agent))
 
     async def _key(self, tenant: str, kid: str, now: int) -> SigningKey | None:
         loaded, ring = self._rings.get(tenant, (0, KeyRing(())))
@@ -188,6 +201,13 @@ def _kid(token: str) -> str | None:
     return header["kid"] if is_ours and isinstance(header["kid"], str) else None
 
 
+def unverified_claims(token: str) -> dict[str, Any]:
+    """The claims of a token that a Verifier found good just now."""
+    part = token.split(".")[1]
+    claims: dict[str, Any] = json.loads(base64.urlsafe_b64decode(part + "=" * (-len(part) % 4)))
+    return claims
+
+
 def _signed_claims(token: str, key: SigningKey) -> dict[str, Any] | None:
     try:
         return jwt.decode(token, key.key, algorithms=[key.algorithm]).claims
@@ -210,6 +230,15 @@ def _fault(claims: dict[str, Any], urls: TenantUrls, now: int) -> str:
     if max(claims["iat"], claims.get("nbf", 0)) > now + SKEW_IN_SECONDS:
         return "The access token is not valid yet."
     return "" if claims["role"] in get_args(Role) else "The access token names a role that this server does not have."
+
+
+def _marks(claims: dict[str, Any], agent: Agent) -> tuple[str, ...]:
+    marks = [revocations.token_mark(agent.token_id), revocations.client_mark(agent.client_id)]
+    if agent.is_human:
+        marks.append(revocations.user_mark(claims["sub"]))
+    if grant := claims.get("grant"):
+        marks.append(revocations.grant_mark(grant))
+    return tuple(marks)
 
 
 def _agent(claims: dict[str, Any]) -> Agent:

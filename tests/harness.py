@@ -292,7 +292,9 @@ def appointment(id_: str, status: str, patient_: str = "anna", *slots: str, **mo
 
 def to_status(status: str) -> list[dict[str, Any]]:
     """The JSON Patch that moves an appointment."""
-    return [{"op": "replace", "path": "/status", "value": status}]
+    moves = [{"op": "replace", "path": "/status", "value": status}]
+    reason = {"op": "add", "path": "/cancelationReason", "value": {"text": "not possible"}}
+    return [*moves, reason] if status == "cancelled" else moves
 
 
 def ids(answer: httpx.Response, mode: str = "match") -> list[str]:

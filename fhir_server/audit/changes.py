@@ -2,16 +2,25 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
+from hashlib import sha256
 
 from fhir_server.audit.event import Event
 from fhir_server.interactions.repository import Change
+from fhir_server.store.protocol import Stored
 
 _SUBTYPES = {"POST": ("create", "C"), "PUT": ("update", "U"), "PATCH": ("patch", "U"), "DELETE": ("delete", "D")}
+
+
+def _digest(stored: Stored) -> str:
+    """What a client's own AuditEvent says, for ever."""
+    return sha256(stored.body).hexdigest() if stored.type == "AuditEvent" and stored.body is not None else ""
 
 
 def events_of(changes: Sequence[Change], like: Event) -> list[Event]:
     """One event a change, with the time, agent and context of `like`, whose `rule` stands where none decided."""
     made = []
+    bookings = {change.stored.id for change in changes if change.stored.type == "Appointment"}
+    booking = next(iter(bookings)) if len(bookings) == 1 else like.booking
     for change in changes:
         stored = change.stored
         subtype, action = _SUBTYPES[stored.method]
@@ -26,6 +35,9 @@ def events_of(changes: Sequence[Change], like: Event) -> list[Event]:
                 before=change.before,
                 patients=stored.patients,
                 rule=change.rule or like.rule,
+                rule_author=change.rule_author,
+                digest=_digest(stored),
+                booking=stored.id if stored.type == "Appointment" else booking,
             )
         )
     return made

@@ -20,7 +20,11 @@ class Event:
 
     `subtype` is a code of restful-interaction or of this server; `action` one of C R U D E; `outcome` 0, 4 or 8;
     `entity` a versioned reference (`Slot/1/_history/2`) and `before` the version that it replaced; `query` method
-    and URL of a search; `rule` the grant or rule that decided.
+    and URL of a search; `rule` the grant or rule that decided, `rule_author` who set it; `purpose` a code of
+    v3-ActReason where it is not that of the role; `correlation` the caller's own id of what belongs together, `booking`
+    the id of the appointment that it is about; `digest` the SHA-256 of what a client's own AuditEvent says; `count`
+    how many like it a summary stands for.
+    `transaction` is IHE's number of what was done (`ITI-117`).
     """
 
     subtype: str
@@ -41,31 +45,53 @@ class Event:
     patients: tuple[str, ...] = ()
     rule: str = ""
     description: str = ""
+    rule_author: str = ""
+    purpose: str = ""
+    booking: str = ""
+    digest: str = ""
+    count: int = 0
+    transaction: str = ""
 
     def entry(self) -> AuditEntry:
         """The event as it is stored, with what it is found by."""
-        body = orjson.dumps({letter: value for letter, value in zip(_LETTERS, _values(self), strict=True) if value})
-        agents = tuple(agent for agent in (self.user, self.client) if agent)
-        entity, _, version = self.entity.partition("/_history/")
-        entities = (entity,) if entity else ()
-        return AuditEntry(self.recorded, body, self.patients, agents, entities if version or entity else ())
+        values = zip(LETTERS, _VALUES(self), strict=True)
+        body = orjson.dumps({letter: value for letter, value in values if value})
+        return AuditEntry(self.recorded, body, self.found())
+
+    def found(self) -> tuple[tuple[str, str], ...]:
+        """What the event is found by: (kind, value)."""
+        found = [("patient", patient) for patient in self.patients]
+        if self.user:
+            found.append(("agent", self.user))
+        if self.client:
+            found.append(("agent", self.client))
+        if self.entity:
+            found.append(("entity", self.entity.partition("/_history/")[0]))
+        if self.correlation:
+            found.append(("correlation", self.correlation))
+        if self.booking and self.booking != self.correlation:
+            found.append(("correlation", self.booking))
+        return tuple(found)
 
 
-# The letter that stands for each field in the stored form; `recorded` is stored beside it.
-_LETTERS = {
-    "i": "subtype", "a": "action", "o": "outcome", "c": "client", "u": "user", "n": "user_name", "r": "role",
-    "j": "token_id", "w": "address", "x": "request_id", "k": "correlation", "e": "entity", "b": "before",
-    "q": "query", "p": "patients", "g": "rule", "d": "description",
+# The letter that stands for each field in the stored form; `recorded` is stored beside it. Capital letters are for
+# values that repeat from event to event, which a store keeps once. A letter is never given another meaning.
+LETTERS = {
+    "I": "subtype", "A": "action", "O": "outcome", "C": "client", "U": "user", "N": "user_name", "R": "role",
+    "W": "address", "G": "rule", "D": "description", "B": "rule_author", "P": "purpose",
+    "j": "token_id", "x": "request_id", "k": "correlation", "t": "booking", "e": "entity", "b": "before",
+    "q": "query", "p": "patients", "h": "digest", "n": "count",
+    "T": "transaction",
 }  # fmt: skip
-_values = attrgetter(*_LETTERS.values())
+_VALUES = attrgetter(*LETTERS.values())
 
 
 def from_entry(recorded: Micros, body: bytes) -> Event:
     """The event of a stored form."""
     stored: dict[str, Any] = orjson.loads(body)
-    values = {_LETTERS[letter]: value for letter, value in stored.items()}
+    values = {LETTERS[letter]: value for letter, value in stored.items()}
     values["patients"] = tuple(values.get("patients", ()))
     return Event(**{"subtype": "", "action": "", "outcome": "", **values, "recorded": recorded})
 
 
-assert {field.name for field in fields(Event)} == {*_LETTERS.values(), "recorded"}
+assert {field.name for field in fields(Event)} == {*LETTERS.values(), "recorded"}

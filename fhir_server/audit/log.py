@@ -5,10 +5,11 @@ alone, leads to entries, and the plan is asked of each as rendered. Imported Aud
 log, follow after it.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from fhir_server.audit.event import from_entry
+from fhir_server.audit.event import Event, from_entry
 from fhir_server.audit.render import audit_event
 from fhir_server.fhir import json
 from fhir_server.fhir.errors import BadRequest
@@ -137,6 +138,19 @@ async def _count(call: Call, repository: Repository, request: SearchRequest) -> 
     return total + (page.total or 0)
 
 
+def shown_by(call: Call, repository: Repository) -> Callable[[str, Event], bool]:
+    """Whether the caller's grants for searching let an event through."""
+    grants = repository.granted(TYPE, "s")
+    if any(visibility.is_everything(grant) for grant in grants):
+        return lambda _, __: True
+
+    def allows(id_: str, event: Event) -> bool:
+        entries = call.clinic.extractor.entries(audit_event(event, id_, call.clinic.base_url))
+        return any(visibility.allows(grant, entries) for grant in grants)
+
+    return allows
+
+
 def _rendered(call: Call, recorded: Recorded) -> dict[str, Any]:
     return audit_event(from_entry(recorded.recorded, recorded.body), recorded.id, call.clinic.base_url)
 
@@ -175,4 +189,6 @@ def _narrowed(query: AuditQuery, node: Node) -> AuditQuery:
             return replace(query, found_by=(kind, f"{type_}/{id_}"))
         case Test("agent", "token", Token(str(code))):
             return replace(query, found_by=("agent", code))
+        case Test("correlation", "token", Token(str(code))):
+            return replace(query, found_by=("correlation", code))
     return query

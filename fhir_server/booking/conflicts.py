@@ -6,21 +6,23 @@ from collections.abc import AsyncIterator, Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from fhir_server.booking import holds
-from fhir_server.booking.index import ACTOR, SLOT, TIME
+from fhir_server.booking import day_limit, holds
+from fhir_server.booking.index import ACTOR, BLOCKED, SLOT, TIME
 from fhir_server.booking.wanted import Wanted, WantedSlot
 from fhir_server.fhir import json
 from fhir_server.fhir.clock import Micros
 from fhir_server.fhir.errors import Conflict
 from fhir_server.fhir.outcome import Issue
-from fhir_server.fhir.reference import local_reference
+from fhir_server.fhir.reference import LocalReference, local_reference
 from fhir_server.interactions.repository import Repository
-from fhir_server.search.plan import Box, Interval, Not, Query, Target, Test, all_of, any_of
+from fhir_server.search.plan import Box, Interval, Node, Not, Query, Target, Test, all_of, any_of
 from fhir_server.store.protocol import Stored
 
 # Of a place, only a room or a bed is taken by one appointment at a time (Location.physicalType).
 _EXCLUSIVE_PLACES = frozenset({"ro", "bd"})
+_EXCLUSIVE = frozenset({"Practitioner", "PractitionerRole", "Patient", "Device"})
 _MOST_NAMED = 10
+_MINUTE = 60_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,27 +40,28 @@ async def check(repository: Repository, occupation: Occupation) -> None:
     """Raises Conflict that names every slot and appointment in the way."""
     issues = [issue async for issue in _slots_in_the_way(repository, occupation)]
     issues += [issue async for issue in _actors_in_the_way(repository, occupation)]
+    issues += await day_limit.issues(repository, occupation.id, occupation.wanted, occupation.start)
     if issues:
         raise Conflict(issues=issues[:_MOST_NAMED])
 
 
-async def takers(repository: Repository, slot_id: str) -> list[Stored]:
-    """The appointments that take a slot."""
+async def takers(repository: Repository, slot_id: str, *, but: str = "", most: int = 1_000) -> list[Stored]:
+    """The appointments that take a slot, except one; about `most` of them."""
     test = Test(SLOT, "reference", Target(slot_id, "Slot"))
-    page = await repository.unit.search(Query("Appointment", test, count=1_000))
-    return list(page.matches)
+    page = await repository.unit.search(Query("Appointment", test, count=most + 1))
+    return [stored for stored in page.matches if stored.id != but]
 
 
 async def _slots_in_the_way(repository: Repository, occupation: Occupation) -> AsyncIterator[Issue]:
     for slot in occupation.wanted.slots:
-        taken = await takers(repository, slot.stored.id)
+        taken = await takers(repository, slot.stored.id, most=slot.rules.capacity + _MOST_NAMED)
         others = [stored for stored in taken if stored.id != occupation.id]
         keeps_it = len(others) < len(taken)  # it took the slot before, whatever has become of the slot's status
         if len(others) >= slot.rules.capacity:
             yield _taken(slot, others)
         elif repository.is_import and slot.resource["status"] == "busy":
             continue  # busy because of the appointment that comes along with it
-        elif not keeps_it and not await holds.is_free(repository, slot, appointment_id=occupation.id):
+        elif not keeps_it and not await holds.is_free(repository, slot, len(others), appointment_id=occupation.id):
             yield Issue(
                 "conflict",
                 f"Slot/{slot.stored.id} is {slot.resource['status']}, not free; choose another.",
@@ -74,36 +77,47 @@ def _taken(slot: WantedSlot, taken: list[Stored]) -> Issue:
 
 async def _actors_in_the_way(repository: Repository, occupation: Occupation) -> AsyncIterator[Issue]:
     own_slots = [Test(SLOT, "reference", Target(slot.stored.id, "Slot")) for slot in occupation.wanted.slots]
-    for n, actor in enumerate(_actors(occupation)):
+    for n, actor in enumerate(actors(occupation.appointment, occupation.wanted)):
         target = local_reference(actor, repository.clinic.base_url)
-        if target is None or not await _is_exclusive(repository, target.type, target.id):
+        if target is None or not await is_exclusive(repository, target):
             continue
-        overlapping = all_of(
-            Test(ACTOR, "reference", Target(target.id, target.type)),
-            Test(TIME, "date", Interval(Box(lo_below=occupation.end, hi_above=occupation.start))),
-        )
+        where = _overlapping(occupation, target)
         # Those who share a slot within its capacity share its actors too, but a patient is never there twice.
         if target.type != "Patient" and own_slots:
-            overlapping = all_of(overlapping, Not(any_of(*own_slots)))
-        page = await repository.unit.search(Query("Appointment", overlapping, count=_MOST_NAMED + 1))
+            where = all_of(where, Not(any_of(*own_slots)))
+        page = await repository.unit.search(Query("Appointment", where, count=_MOST_NAMED + 1))
         for stored in page.matches:
             if stored.id != occupation.id:
                 text = f"{target} is already booked at that time: Appointment/{stored.id}."
                 yield Issue("conflict", text, f"Appointment.participant[{n}].actor")
 
 
-def _actors(occupation: Occupation) -> Iterable[str]:
-    participants = occupation.appointment.get("participant", ())
+def _overlapping(occupation: Occupation, actor: LocalReference) -> Node:
+    """What occupies an actor in the same time, each side's buffers kept free; a patient needs no buffer."""
+    rules = occupation.wanted.rules
+    before, after = rules.buffer_before_minutes * _MINUTE, rules.buffer_after_minutes * _MINUTE
+    start, end = occupation.start, occupation.end
+    who = Test(ACTOR, "reference", Target(actor.id, actor.type))
+    if actor.type == "Patient":
+        return all_of(who, Test(TIME, "date", Interval(Box(lo_below=end, hi_above=start))))
+    bare = Test(TIME, "date", Interval(Box(lo_below=end + after, hi_above=start - before)))
+    return all_of(who, any_of(bare, Test(BLOCKED, "date", Interval(Box(lo_below=end, hi_above=start)))))
+
+
+def actors(appointment: dict[str, Any], wanted: Wanted) -> Iterable[str]:
+    """The references of those who take part, the slots' own actors among them."""
+    participants = appointment.get("participant", ())
     given = [p.get("actor", {}).get("reference", "") for p in participants if p.get("status") != "declined"]
-    return dict.fromkeys((*given, *occupation.wanted.actors))
+    return dict.fromkeys((*given, *wanted.actors))
 
 
-async def _is_exclusive(repository: Repository, type_: str, id_: str) -> bool:
-    if type_ in ("Practitioner", "PractitionerRole", "Patient", "Device"):
+async def is_exclusive(repository: Repository, actor: LocalReference) -> bool:
+    """Whether an actor can take part in one appointment at a time only."""
+    if actor.type in _EXCLUSIVE:
         return True
-    if type_ != "Location":
+    if actor.type != "Location":
         return False
-    stored = await repository.unit.read("Location", id_)
+    stored = await repository.unit.read("Location", actor.id)
     if stored is None or stored.body is None:
         return False
     physical = json.parse(stored.body).get("physicalType", {})

@@ -1,8 +1,8 @@
-"""Holds: a proposal may keep its slot from others for a while, where the clinic's rule says so (R-8.2).
+"""Holds: an appointment that nobody has booked may keep places of its slots from others for a while (R-8.2).
 
-A hold is a kept value `hold/{slot id}` (JSON: the appointment's id, when it ends in µs) beside the slot's status
-`busy-tentative`. It ends when the proposal is decided on, or by itself: whatever touches the slot afterwards takes it
-for free, and the sweeper makes that visible. Slots that several may take are not held.
+A hold is a kept value `hold/{slot id}` (JSON: the appointments that hold a place, each with its end in µs) beside the
+slot's status `busy-tentative` once no place is left. It ends when the appointment is decided on, or by itself: whatever
+touches the slot afterwards takes the place for free, and the sweeper makes that visible.
 """
 
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ import orjson
 from fhir_server.booking.wanted import Wanted, WantedSlot
 from fhir_server.fhir.clock import Micros
 from fhir_server.interactions.repository import Repository
-from fhir_server.store.protocol import Stored, Unit
+from fhir_server.store.protocol import Unit
 
 KIND = "hold"
 RULE = "R-8.2 hold of a slot"
@@ -21,53 +21,73 @@ _MINUTE = 60_000_000
 
 @dataclass(frozen=True, slots=True)
 class Hold:
-    """Who holds a slot, and until when."""
+    """Who holds a place of a slot, and until when."""
 
     slot_id: str
     appointment_id: str
     ends: Micros
 
 
-async def place(repository: Repository, proposal: Stored, wanted: Wanted) -> None:
-    """Hold the slots of a proposal whose services hold."""
+async def of_slot(unit: Unit, slot_id: str) -> list[Hold]:
+    """The holds on a slot, those included that have ended and are still marked."""
+    return _holds(slot_id, await unit.peek(KIND, slot_id))
+
+
+async def place(repository: Repository, appointment_id: str, wanted: Wanted, ends: Micros) -> None:
+    """Hold a place of each slot, in place of what the appointment held there. The slots' status is settled after."""
     for slot in wanted.slots:
-        if slot.rules.hold_minutes and slot.rules.capacity == 1:
-            ends = repository.clinic.server.clock() + slot.rules.hold_minutes * _MINUTE
-            await repository.unit.keep(KIND, slot.stored.id, orjson.dumps([proposal.id, ends]))
-            await repository.put(slot.stored, slot.resource | {"status": "busy-tentative"}, rule=RULE)
+        others = [hold for hold in await live(repository, slot) if hold.appointment_id != appointment_id]
+        await _keep(repository.unit, slot.stored.id, [*others, Hold(slot.stored.id, appointment_id, ends)])
 
 
-async def holder(repository: Repository, slot: WantedSlot) -> Hold | None:
-    """The hold on a slot; None when there is none, or it has ended."""
-    kept = await repository.unit.peek(KIND, slot.stored.id)
-    hold = Hold(slot.stored.id, *orjson.loads(kept)) if kept is not None else None
-    return hold if hold is not None and hold.ends > repository.clinic.server.clock() else None
+def proposals_end(repository: Repository, wanted: Wanted) -> Micros | None:
+    """When the hold of a proposal ends; None where the clinic's rule holds nothing for proposals."""
+    minutes = wanted.rules.hold_minutes
+    if not minutes or any(slot.rules.capacity > 1 for slot in wanted.slots):
+        return None
+    return repository.clinic.server.clock() + minutes * _MINUTE
 
 
-async def is_free(repository: Repository, slot: WantedSlot, *, appointment_id: str = "") -> bool:
-    """Whether a slot is free for an appointment: by its status, by its own hold, or by a hold that has ended."""
-    if slot.resource["status"] == "free":
-        return True
-    if slot.resource["status"] != "busy-tentative":
+async def live(repository: Repository, slot: WantedSlot) -> list[Hold]:
+    """The holds on a slot that have not ended."""
+    now = repository.clinic.server.clock()
+    return [hold for hold in await of_slot(repository.unit, slot.stored.id) if hold.ends > now]
+
+
+async def is_free(repository: Repository, slot: WantedSlot, taken: int, *, appointment_id: str = "") -> bool:
+    """Whether a place of a slot is free for an appointment, `taken` of them being booked by others.
+
+    What staff marked by their own hand (busy-unavailable, or tentative without a hold) is not free.
+    """
+    status = slot.resource["status"]
+    marked = await of_slot(repository.unit, slot.stored.id)
+    if status != "free" and not (status == "busy-tentative" and marked):
         return False
-    kept = await repository.unit.peek(KIND, slot.stored.id)
-    if kept is None:
-        return False  # tentative by the staff's own hand
-    hold = await holder(repository, slot)
-    return hold is None or hold.appointment_id == appointment_id
+    held = [hold for hold in await live(repository, slot) if hold.appointment_id != appointment_id]
+    return taken + len(held) < slot.rules.capacity
 
 
-async def clear(repository: Repository, slot: WantedSlot, appointment_id: str) -> bool:
-    """End the hold on a slot if it is the appointment's, or has ended by itself; False when there is none such."""
-    kept = await repository.unit.peek(KIND, slot.stored.id)
-    hold = Hold(slot.stored.id, *orjson.loads(kept)) if kept is not None else None
-    if hold is None or (hold.ends > repository.clinic.server.clock() and hold.appointment_id != appointment_id):
-        return False
-    await repository.unit.take(KIND, slot.stored.id)
-    return True
+async def clear(repository: Repository, slot: WantedSlot, appointment_id: str) -> tuple[bool, int]:
+    """End the appointment's hold and those that are over: whether the slot was held, and how many are left."""
+    marked = await of_slot(repository.unit, slot.stored.id)
+    left = [hold for hold in await live(repository, slot) if hold.appointment_id != appointment_id]
+    if len(left) != len(marked):
+        await _keep(repository.unit, slot.stored.id, left)
+    return bool(marked), len(left)
 
 
 async def ended(unit: Unit, now: Micros) -> list[Hold]:
     """The holds that have ended and are still marked."""
-    holds = [Hold(slot_id, *orjson.loads(value)) for slot_id, value in await unit.kept(KIND)]
-    return [hold for hold in holds if hold.ends <= now]
+    kept = [hold for slot_id, value in await unit.kept(KIND) for hold in _holds(slot_id, value)]
+    return [hold for hold in kept if hold.ends <= now]
+
+
+def _holds(slot_id: str, value: bytes | None) -> list[Hold]:
+    return [Hold(slot_id, *each) for each in orjson.loads(value)] if value is not None else []
+
+
+async def _keep(unit: Unit, slot_id: str, left: list[Hold]) -> None:
+    if left:
+        await unit.keep(KIND, slot_id, orjson.dumps([[hold.appointment_id, hold.ends] for hold in left]))
+    else:
+        await unit.take(KIND, slot_id)

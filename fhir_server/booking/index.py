@@ -1,41 +1,109 @@
-"""Index entries that only the booking rules search by: when an appointment occupies whom, and which slots it takes."""
+"""Index entries that only the booking rules search by.
+
+Of an appointment: when it occupies whom and which slots, what an open proposal wants, and when it expires. Of a slot:
+that it is free, over all schedules and for its own.
+"""
 
 from collections.abc import Callable, Mapping
 from datetime import tzinfo
 from typing import Any
 
-from fhir_server.booking.states import OCCUPYING
+from fhir_server.booking.states import OCCUPYING, OPEN
+from fhir_server.fhir import own
+from fhir_server.fhir.clock import Micros
 from fhir_server.fhir.reference import local_reference
 from fhir_server.search.dates import interval
 from fhir_server.search.plan import Entries
 
 # Codes that no search parameter has, so that no query can name them.
 TIME = "-occupied-time"
+BLOCKED = "-blocked-time"  # the same, with the buffers of its services; only where there are any
 ACTOR = "-occupied-actor"
 SLOT = "-occupied-slot"
+WANTED_TIME = "-wanted-time"
+WANTED_ACTOR = "-wanted-actor"
+WANTED_SLOT = "-wanted-slot"
+EXPIRES = "-expires"
+FREE = "-free"
+_MINUTE = 60_000_000
+
+
+def free_in(schedule_id: str) -> str:
+    """The code of a schedule's own free slots."""
+    return f"{FREE}@{schedule_id}"
+
+
+def free_for(system: str, code: str) -> str:
+    """The code of the free slots for a service; of those that name none when both are empty."""
+    return f"{FREE}+{system}|{code}"
 
 
 def appointment_entries(appointment: dict[str, Any], zone: tzinfo, base_url: str) -> Entries:
-    """The time, actors and slots that an appointment occupies; none unless its status does.
+    """What an appointment occupies, or wants; none once it is over.
 
     References are read as `wanted` and `conflicts` read them: an absolute URL below `base_url` is local.
     """
-    if appointment.get("status") not in OCCUPYING:
+    status = appointment.get("status")
+    if status in OCCUPYING:
+        codes = (SLOT, ACTOR, TIME)
+    elif status in OPEN:
+        codes = (WANTED_SLOT, WANTED_ACTOR, WANTED_TIME)
+    else:
         return {}
-    references = [(SLOT, slot.get("reference")) for slot in appointment.get("slot", ())]
+    entries: dict[Any, Any] = {"reference": _references(appointment, codes[0], codes[1], base_url)}
+    dates = []
+    if "start" in appointment and "end" in appointment:
+        start, end = interval(appointment["start"], zone)[0], interval(appointment["end"], zone)[0]
+        if start < end:
+            dates.append((codes[2], start, end))
+            before, after = buffers(appointment)
+            if status in OCCUPYING and (before or after):
+                dates.append((BLOCKED, start - before, end + after))
+    expires = expires_at(appointment)
+    if status == "proposed" and expires is not None:
+        dates.append((EXPIRES, expires, expires + 1))
+    return entries | ({"date": dates} if dates else {})
+
+
+def slot_entries(slot: dict[str, Any], zone: tzinfo, base_url: str) -> Entries:
+    """That a slot is free, and when."""
+    schedule = local_reference(slot.get("schedule", {}).get("reference", ""), base_url)
+    if slot.get("status") != "free" or schedule is None:
+        return {}
+    start, end = interval(slot["start"], zone)[0], interval(slot["end"], zone)[0]
+    codings = [coding for concept in slot.get("serviceType", ()) for coding in concept.get("coding", ())]
+    services = [free_for(coding.get("system", ""), coding.get("code", "")) for coding in codings] or [free_for("", "")]
+    codes = dict.fromkeys((FREE, free_in(schedule.id), *services))
+    return {"date": [(code, start, end) for code in codes]} if start < end else {}
+
+
+def buffers(appointment: dict[str, Any]) -> tuple[Micros, Micros]:
+    """What is kept free before and after a booked appointment."""
+    parts = (own.extension(appointment, own.BUFFERS) or {}).get("extension", ())
+    minutes = {part.get("url"): part.get("valueUnsignedInt", 0) for part in parts}
+    return minutes.get("before", 0) * _MINUTE, minutes.get("after", 0) * _MINUTE
+
+
+def expires_at(appointment: dict[str, Any]) -> Micros | None:
+    """When a proposal ends if nobody decides on it."""
+    text = (own.extension(appointment, own.EXPIRES) or {}).get("valueInstant")
+    return interval(text)[0] if text is not None else None
+
+
+def _references(
+    appointment: dict[str, Any], slot_code: str, actor_code: str, base_url: str
+) -> list[tuple[str, str, str]]:
+    references = [(slot_code, slot.get("reference")) for slot in appointment.get("slot", ())]
     references += [
-        (ACTOR, participant.get("actor", {}).get("reference"))
+        (actor_code, participant.get("actor", {}).get("reference"))
         for participant in appointment.get("participant", ())
         if participant.get("status") != "declined"
     ]
     targets = [(code, local_reference(text, base_url)) for code, text in references if isinstance(text, str)]
-    found = dict.fromkeys((code, target.type, target.id) for code, target in targets if target is not None)
-    entries: dict[Any, Any] = {"reference": list(found)}
-    if "start" in appointment and "end" in appointment:
-        start, end = interval(appointment["start"], zone)[0], interval(appointment["end"], zone)[0]
-        if start < end:
-            entries["date"] = [(TIME, start, end)]
-    return entries
+    return list(dict.fromkeys((code, target.type, target.id) for code, target in targets if target is not None))
 
 
-OWN_ENTRIES: Mapping[str, Callable[[dict[str, Any], tzinfo, str], Entries]] = {"Appointment": appointment_entries}
+OWN_ENTRIES: Mapping[str, Callable[[dict[str, Any], tzinfo, str], Entries]] = {
+    "Appointment": appointment_entries,
+    "Slot": slot_entries,
+}

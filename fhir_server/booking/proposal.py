@@ -2,15 +2,14 @@
 
 from typing import Any
 
-from fhir_server.booking import holds, identity
+from fhir_server.booking import contested, day_limit, expiry, holds, identity, limits, times
+from fhir_server.booking.conflicts import takers
 from fhir_server.booking.states import PATIENTS, STAFF
 from fhir_server.booking.wanted import Wanted, WantedSlot
 from fhir_server.fhir import own
-from fhir_server.fhir.clock import instant
 from fhir_server.fhir.errors import Conflict, Unprocessable
 from fhir_server.fhir.outcome import Issue
 from fhir_server.interactions.repository import Repository
-from fhir_server.search.dates import interval
 
 Resource = dict[str, Any]
 
@@ -23,24 +22,35 @@ ELEMENTS = frozenset(
 _MINUTE = 60_000_000
 
 
-async def prepare(repository: Repository, proposal: Resource, wanted: Wanted) -> Resource:
-    """The proposal as it is stored. Raises Unprocessable, Conflict; a new person becomes a provisional Patient."""
+async def prepare(repository: Repository, proposal: Resource, wanted: Wanted, *, own_id: str = "") -> Resource:
+    """The proposal as it is stored; a new person becomes a provisional Patient.
+
+    Raises Unprocessable, Conflict, TooMany. `own_id` is the appointment's where a hold becomes a proposal.
+    """
     agent = repository.access.agent
     if agent.role not in STAFF:
         _check_elements(proposal)
         if not wanted.slots:
             raise Unprocessable("A proposal names the slot that it wants.", expression="Appointment.slot")
     for slot in wanted.slots:
-        await _check_slot(repository, slot)
-    _check_service(proposal, wanted)
-    _set_times(proposal, wanted)
+        await check_slot(repository, slot, own_id)
+    check_service(proposal, wanted)
+    times.set_times(proposal, wanted)
+    if wanted.slots and wanted.rules.daily_limit:
+        full = await day_limit.issues(repository, own_id, wanted, min(slot.start for slot in wanted.slots))
+        if full:
+            raise Conflict(issues=full)
+    await limits.check(repository, proposal, wanted)
     if agent.role in ("public", "website"):
         await identity.admit(repository, proposal)
     elif agent.role in PATIENTS:
         identity.require_own(repository, proposal)
-    add_actors(proposal, wanted, "needs-action")
+    times.add_actors(proposal, wanted)
+    expiry.set_end(repository, proposal, wanted)
     submitter = agent.client_id or "anonymous"
     own.set_tags(proposal, [{"system": own.SUBMITTER, "code": submitter}])
+    if not own_id:
+        await contested.tag_if_contested(repository, proposal, wanted)
     return proposal
 
 
@@ -53,9 +63,10 @@ def _check_elements(proposal: Resource) -> None:
         raise Unprocessable(issues=issues)
 
 
-async def _check_slot(repository: Repository, slot: WantedSlot) -> None:
-    """The slot is free, and neither too soon nor too far."""
-    if not await holds.is_free(repository, slot):
+async def check_slot(repository: Repository, slot: WantedSlot, own_id: str = "") -> None:
+    """The slot is free, and neither too soon nor too far. Raises Conflict, Unprocessable."""
+    taken = len(await takers(repository, slot.stored.id, but=own_id, most=slot.rules.capacity))
+    if not await holds.is_free(repository, slot, taken, appointment_id=own_id):
         raise Conflict("This time is not free any more; choose another.", expression=slot.at)
     now, rules = repository.clinic.server.clock(), slot.rules
     if slot.start < now + rules.minimum_notice_minutes * _MINUTE:
@@ -67,7 +78,7 @@ async def _check_slot(repository: Repository, slot: WantedSlot) -> None:
         )
 
 
-def _check_service(proposal: Resource, wanted: Wanted) -> None:
+def check_service(proposal: Resource, wanted: Wanted) -> None:
     """What is asked for is what every slot is for; taken from the slots where the proposal does not say."""
     offered = [codes for slot in wanted.slots if (codes := _codes(slot.resource.get("serviceType", ())))]
     asked = _codes(proposal.get("serviceType", ()))
@@ -81,27 +92,3 @@ def _check_service(proposal: Resource, wanted: Wanted) -> None:
 
 def _codes(concepts: Any) -> set[tuple[str, str]]:
     return {(c.get("system", ""), c.get("code", "")) for concept in concepts for c in concept.get("coding", ())}
-
-
-def _set_times(proposal: Resource, wanted: Wanted) -> None:
-    """Start and end span the slots; they are filled in where the proposal leaves them out."""
-    if not wanted.slots:
-        return
-    first = min(wanted.slots, key=lambda slot: slot.start)
-    last = max(wanted.slots, key=lambda slot: slot.end)
-    for name, slot, moment in (("start", first, first.start), ("end", last, last.end)):
-        given = proposal.setdefault(name, slot.resource[name])
-        if interval(given)[0] != moment:
-            raise Unprocessable(
-                f"The appointment's {name} must be that of its slots, {instant(moment)}.",
-                expression=f"Appointment.{name}",
-            )
-
-
-def add_actors(appointment: Resource, wanted: Wanted, status: str) -> None:
-    """The schedules' actors take part: their time is taken with the slots, whoever wrote the appointment."""
-    participants = appointment.setdefault("participant", [])
-    there = {participant.get("actor", {}).get("reference") for participant in participants}
-    for actor in wanted.actors:
-        if actor not in there:
-            participants.append({"actor": {"reference": actor}, "required": "required", "status": status})

@@ -1,4 +1,4 @@
-"""The sweeper: ends holds whose time is over, so that their slots show as free within a second (R-10.7).
+"""The sweeper: ends holds and proposals whose time is over, so that their slots show as free within a second (R-10.7).
 
 Any process may sweep; each ending is a Unit, so that two sweepers end a hold once.
 """
@@ -6,48 +6,70 @@ Any process may sweep; each ending is a Unit, so that two sweepers end a hold on
 import asyncio
 import logging
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 from fhir_server.audit.changes import events_of
 from fhir_server.audit.event import Event
-from fhir_server.booking import holds
+from fhir_server.booking import expiry, holds, slots
+from fhir_server.booking.holds import Hold
 from fhir_server.booking.wanted import slot_by_id
-from fhir_server.booking.write_rules import settle
+from fhir_server.fhir import json, own
 from fhir_server.fhir.errors import FhirError
 from fhir_server.interactions.access import Access, Agent
 from fhir_server.interactions.clinic import Clinic
-from fhir_server.interactions.repository import Repository
+from fhir_server.interactions.repository import Change, Repository
 from fhir_server.store.protocol import Store, Unit
 
 EVERY_SECONDS = 1.0
-AGENT = Agent(role="service", client_id="server", name="sweeper of holds")
+AGENT = Agent(role="service", client_id="server", name="sweeper of holds and proposals")
 _RULE = "R-8.2 hold ended"
 
 _logger = logging.getLogger(__name__)
 
 
 async def sweep(store: Store, clinic: Clinic) -> int:
-    """End the holds of one clinic that are over; how many there were."""
+    """End the holds and proposals of one clinic that are over; how many there were."""
     now = clinic.server.clock()
 
     async def look(unit: Unit) -> int:
-        return len(await holds.ended(unit, now))
+        return len(await holds.ended(unit, now)) + len(await expiry.expired(unit, now))
 
     async def end(unit: Unit) -> None:
         repository = Repository(unit, clinic, Access(AGENT))
-        for hold in await holds.ended(unit, now):
-            slot = await slot_by_id(repository, hold.slot_id)
-            if slot is None:
-                await unit.take(holds.KIND, hold.slot_id)
-            else:
-                await settle(repository, slot)
         like = Event("", "", "0", now, client=AGENT.client_id, role=AGENT.role, rule=_RULE)
-        for event in events_of(repository.changes, like):
-            await unit.audit(event.entry())
+        for stored in await expiry.expired(unit, now):
+            before = len(repository.changes)
+            await expiry.end(repository, stored)
+            await _audit(unit, repository.changes[before:], replace(like, booking=stored.id))
+        for hold in await holds.ended(unit, now):
+            before = len(repository.changes)
+            await _end_hold(repository, hold)
+            ended = [replace(change, rule=_RULE) for change in repository.changes[before:]]
+            await _audit(unit, ended, replace(like, booking=hold.appointment_id))
 
     found = await store.run(clinic.name, look, write=False, quick=True)
     if found:
         await store.run(clinic.name, end, write=True)
     return found
+
+
+async def _audit(unit: Unit, changes: Sequence[Change], like: Event) -> None:
+    for event in events_of(changes, like):
+        await unit.audit(event.entry())
+
+
+async def _end_hold(repository: Repository, hold: Hold) -> None:
+    stored = await repository.unit.read("Appointment", hold.appointment_id)
+    # What was held by $hold alone ends with its hold; a proposal goes on without.
+    if stored is not None and stored.body is not None:
+        resource = json.parse(stored.body)
+        if resource["status"] == "pending" and own.has_tag(resource, own.BOOKING, "held"):
+            await expiry.end(repository, stored, why="hold-ended", rule=_RULE)
+    slot = await slot_by_id(repository, hold.slot_id)
+    if slot is None:
+        await repository.unit.take(holds.KIND, hold.slot_id)
+    else:
+        await slots.settle(repository, slot)
 
 
 async def run(store: Store, clinics: Callable[[], Sequence[Clinic]]) -> None:

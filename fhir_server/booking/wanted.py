@@ -1,5 +1,6 @@
 """What an appointment asks for, looked up: its slots, their schedules and services, and the clinic's rules for them."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -24,6 +25,7 @@ class WantedSlot:
     schedule: Resource
     rules: ClinicRules
     at: str  # the FHIRPath of the appointment's reference
+    phone: str = ""  # the services' telephone number
 
     @property
     def start(self) -> Micros:
@@ -49,10 +51,15 @@ class Wanted:
         found = [actor["reference"] for slot in self.slots for actor in slot.schedule["actor"] if "reference" in actor]
         return tuple(dict.fromkeys(found))
 
+    @property
+    def phone(self) -> str:
+        """Whom to call about it; '' where the services give no telephone number."""
+        return next((slot.phone for slot in self.slots if slot.phone), "")
 
-async def look_up(repository: Repository, appointment: Resource) -> Wanted:
-    """The slots of an appointment. Raises Unprocessable for a reference that leads to none; an import leaves it out,
-    for what it points at may come later.
+
+async def look_up(repository: Repository, appointment: Resource, *, lenient: bool = False) -> Wanted:
+    """The slots of an appointment. Raises Unprocessable for a reference that leads to none, unless `lenient`; an
+    import leaves it out, for what it points at may come later.
     """
     slots = []
     for n, reference in enumerate(appointment.get("slot", ())):
@@ -60,11 +67,17 @@ async def look_up(repository: Repository, appointment: Resource) -> Wanted:
         target = local_reference(reference.get("reference", ""), repository.clinic.base_url)
         stored, slot = await _get(repository, target, "Slot")
         if stored is None or slot is None:
-            if repository.is_import:
+            if repository.is_import or lenient:
                 continue
             raise Unprocessable("There is no such slot; search Slot for the free ones.", expression=at)
         slots.append(await _slot(repository, stored, slot, at))
-    return Wanted(tuple(slots), strictest(slot.rules for slot in slots))
+    return of_slots(slots)
+
+
+def of_slots(slots: Iterable[WantedSlot]) -> Wanted:
+    """All that the slots ask for together."""
+    slots = tuple(slots)
+    return Wanted(slots, strictest(slot.rules for slot in slots))
 
 
 async def slot_by_id(repository: Repository, id_: str) -> WantedSlot | None:
@@ -77,13 +90,14 @@ async def _slot(repository: Repository, stored: Stored, slot: Resource, at: str)
     target = local_reference(slot["schedule"].get("reference", ""), repository.clinic.base_url)
     _, schedule = await _get(repository, target, "Schedule")
     schedule = schedule or {"actor": []}
-    rules = []
+    rules, phones = [], []
     for actor in schedule["actor"]:
         service_at = local_reference(actor.get("reference", ""), repository.clinic.base_url)
         _, service = await _get(repository, service_at, "HealthcareService")
         if service is not None:
             rules.append(of_service(service))
-    return WantedSlot(stored, slot, schedule, strictest(rules), at)
+            phones += [t["value"] for t in service.get("telecom", ()) if t.get("system") == "phone" and "value" in t]
+    return WantedSlot(stored, slot, schedule, strictest(rules), at, phones[0] if phones else "")
 
 
 async def _get(

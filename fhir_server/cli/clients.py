@@ -33,8 +33,6 @@ async def add(arguments: argparse.Namespace) -> int:
     print(f"Added {client.client_id}, {client.kind}, {' '.join(client.grant_types)}.")
     if secret:
         print(f"Secret, shown this once: {secret}")
-    if client.jwks_uri:
-        print("Keys by URL are kept, but not fetched yet: until then give --jwks a file.")
     return 0
 
 
@@ -78,7 +76,7 @@ async def disable(arguments: argparse.Namespace) -> int:
             await shell.record(unit)
 
         await shell.store.run(tenant, work, write=True)
-    print(f"Disabled {client_id}; tokens that were issued end by themselves.")
+    print(f"Disabled {client_id}; tokens that were issued are refused within a second.")
     return 0
 
 

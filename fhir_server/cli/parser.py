@@ -197,12 +197,40 @@ def _operation(commands: Any) -> None:
     explain.add_argument("tenant", metavar="TENANT")
     explain.add_argument("search", metavar="TYPE?QUERY")
     audit = _group(commands, "audit", "The audit log.")
+    _audit_commands(audit)
+    _command(commands, "doctor", "doctor:run", "Check that the server can run here.", "doctor --data ./data")
+
+
+def _audit_commands(audit: Any) -> None:
     verify = _command(
-        audit, "verify", "audit:verify", "Walk the hash chains of the audit log; name the first broken entry.",
-        "audit verify demo",
+        audit, "verify", "audit:verify", "Verify a clinic's audit log, or an exported one, by the public key; name the "
+        "first entry that is not what was recorded.", "audit verify demo --key demo.pub",
     )  # fmt: skip
     verify.add_argument("tenant", metavar="TENANT")
-    _command(commands, "doctor", "doctor:run", "Check that the server can run here.", "doctor --data ./data")
+    verify.add_argument("--key", action="append", default=[], metavar="FILE", help="a public key; may be given again")
+    verify.add_argument("--witness", default="", metavar="FILE", help="checkpoints that a witness has seen")
+    verify.add_argument("--export", default="", metavar="FILE", help="an exported log, instead of the clinic's own")
+    for name, text in (("checkpoint", "Seal the audit log now."), ("key", "Print the public keys of the audit log.")):
+        _command(audit, name, f"audit:{name}", text, f"audit {name} demo").add_argument("tenant", metavar="TENANT")
+    export = _command(
+        audit, "export", "audit:export", "Write the audit log to a file.", "audit export demo --out demo.log"
+    )
+    export.add_argument("tenant", metavar="TENANT")
+    export.add_argument("--format", choices=("log", "ndjson", "csv"), default="log", help="(default: %(default)s)")
+    export.add_argument("--out", default="-", metavar="FILE", help="(default: standard output)")
+    purge = _command(
+        audit, "purge", "audit:purge", "Remove old entries, whole checkpoints at a time, and leave a signed tombstone.",
+        "audit purge demo --before 2026-01-01 --reason 'retention period'",
+    )  # fmt: skip
+    purge.add_argument("tenant", metavar="TENANT")
+    purge.add_argument("--before", required=True, metavar="DATE", help="what is older goes")
+    purge.add_argument("--reason", required=True, metavar="TEXT", help="for the tombstone")
+    hold = _command(audit, "hold", "audit:hold", "Keep what is about a patient from being purged.",
+                    "audit hold demo anna --reason 'case 17'")  # fmt: skip
+    hold.add_argument("tenant", metavar="TENANT")
+    hold.add_argument("patient", metavar="ID", help="the Patient's id")
+    hold.add_argument("--reason", default="", metavar="TEXT")
+    hold.add_argument("--release", action="store_true", help="end the hold")
 
 
 def _port(text: str) -> int:

@@ -29,4 +29,6 @@ def text() -> str:
 def _written(default: object) -> str:
     if isinstance(default, bool):
         return str(default).lower()
-    return ",".join(default) if isinstance(default, tuple) else str(default)
+    if isinstance(default, tuple):
+        return ",".join(default)
+    return "" if default is None else str(default)

@@ -64,5 +64,5 @@ async def disable(arguments: argparse.Namespace) -> int:
             await shell.record(unit)
 
         await shell.store.run(tenant, work, write=True)
-    print(f"Disabled {name}; tokens that were issued end by themselves.")
+    print(f"Disabled {name}; tokens that were issued are refused within a second.")
     return 0

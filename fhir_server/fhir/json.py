@@ -73,6 +73,15 @@ def serialise_pretty(value: Any) -> bytes:
     return orjson.dumps(value, default=_decimal_text, option=orjson.OPT_INDENT_2)
 
 
+def copy(value: Any) -> Any:
+    """A copy that shares no object or array."""
+    if value.__class__ is dict:
+        return {name: copy(held) if held.__class__ in (dict, list) else held for name, held in value.items()}
+    if value.__class__ is list:
+        return [copy(held) if held.__class__ in (dict, list) else held for held in value]
+    return value
+
+
 class _Duplicate(Exception):
     pass
 

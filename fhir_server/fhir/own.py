@@ -10,9 +10,13 @@ TAGS = f"{ROOT}/tags/"
 SUBMITTER = f"{TAGS}submitter"  # who submitted a proposal: a client's id
 IDENTITY = f"{TAGS}identity"  # `provisional` on a Patient whose identity nobody has verified
 ORIGIN = f"{TAGS}origin"  # `foreign` on an imported AuditEvent
-BOOKING = f"{TAGS}booking"  # `contested`, `held`: what the server knows of a proposal
+BOOKING = f"{TAGS}booking"  # `contested`, `held`, `offered`, `override`: what the server knows of an appointment
 CODES = f"{ROOT}/CodeSystem/"
 BOOKING_RULES = f"{ROOT}/StructureDefinition/booking-rules"
+EXPIRES = f"{ROOT}/StructureDefinition/proposal-expires"  # when a proposal that nobody decided on ends
+BUFFERS = f"{ROOT}/StructureDefinition/booking-buffers"  # minutes kept free around a booked appointment
+OVERRIDE = f"{ROOT}/StructureDefinition/conflict-override"  # why a provider books in spite of a conflict
+_SERVERS_EXTENSIONS = frozenset({EXPIRES, BUFFERS})
 
 
 def is_own_tag(coding: Any) -> bool:
@@ -29,6 +33,36 @@ def own_tags(resource: dict[str, Any] | None) -> list[dict[str, Any]]:
 def has_tag(resource: dict[str, Any] | None, system: str, code: str) -> bool:
     """Whether a resource carries a tag."""
     return any(tag.get("system") == system and tag.get("code") == code for tag in own_tags(resource))
+
+
+def extension(resource: dict[str, Any], url: str) -> dict[str, Any] | None:
+    """The first extension of a resource by its URL."""
+    return next((each for each in resource.get("extension", ()) if each.get("url") == url), None)
+
+
+def set_extension(resource: dict[str, Any], url: str, value: dict[str, Any] | None) -> None:
+    """Make a resource's one extension of this URL `value`, without it when that is None."""
+    kept = [each for each in resource.get("extension", ()) if each.get("url") != url]
+    kept += [{"url": url, **value}] if value is not None else []
+    if kept:
+        resource["extension"] = kept
+    else:
+        resource.pop("extension", None)
+
+
+def keep_extensions(resource: dict[str, Any], before: dict[str, Any] | None) -> None:
+    """Make the server's extensions those that the resource had before, whatever a client sent."""
+    for url in _SERVERS_EXTENSIONS:
+        had = extension(before or {}, url)
+        if had is not None or extension(resource, url) is not None:
+            value = {name: part for name, part in had.items() if name != "url"} if had is not None else None
+            set_extension(resource, url, value)
+
+
+def tag(resource: dict[str, Any], system: str, code: str, *, on: bool = True) -> None:
+    """Set or remove one of the server's tags."""
+    tags = [each for each in own_tags(resource) if (each.get("system"), each.get("code")) != (system, code)]
+    set_tags(resource, [*tags, {"system": system, "code": code}] if on else tags)
 
 
 def set_tags(resource: dict[str, Any], tags: list[dict[str, Any]]) -> None:

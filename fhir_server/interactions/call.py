@@ -1,13 +1,40 @@
 """What a handler is given and what it gives back, apart from the Repository."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
 from fhir_server.fhir.outcome import Issue
 from fhir_server.interactions.access import Access
 from fhir_server.interactions.clinic import Clinic
-from fhir_server.store.protocol import Stored
+from fhir_server.store.protocol import Stored, Unit
+
+Pairs = Sequence[tuple[str, str]]
+
+
+@dataclass(frozen=True, slots=True)
+class EntryRequest:
+    """One entry of a batch or transaction as a request of its own.
+
+    `segments` and `query` are those of its URL below the base; `id` is the id that a POST shall create at.
+    """
+
+    method: str
+    segments: tuple[str, ...]
+    query: str = ""
+    headers: Mapping[str, str] = field(default_factory=dict)
+    resource: Any = None
+    id: str = ""
+
+
+class Entries(Protocol):
+    """How the entries of a Bundle go through the pipeline: its checks, its audit."""
+
+    def alone(self, entry: EntryRequest) -> Awaitable["Answer"]:
+        """The answer to an entry in a Unit of its own; a refusal is an answer too."""
+
+    def within(self, entry: EntryRequest, unit: Unit) -> Awaitable["Answer"]:
+        """The answer to an entry whose resource is checked, in a Unit that is open. Raises FhirError."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -15,7 +42,8 @@ class Call:
     """One request to one interaction.
 
     `query` are the decoded pairs of the URL, and of the form of a POST search; `headers` have lower-case names;
-    `body` is the parsed JSON (a resource, or the operations of a patch), None where there is none.
+    `body` is the parsed body (a resource, or the operations of a patch), None where there is none; `other` the type
+    sought in a compartment (`*`: all); `entries` the way of a Bundle's entries through the pipeline.
     """
 
     clinic: Clinic
@@ -23,9 +51,11 @@ class Call:
     type: str = ""
     id: str = ""
     version: str = ""
-    query: Sequence[tuple[str, str]] = ()
+    query: Pairs = ()
     headers: Mapping[str, str] = field(default_factory=dict)
     body: Any = None
+    entries: Entries | None = None
+    other: str = ""
 
 
 @dataclass(slots=True)

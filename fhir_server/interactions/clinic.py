@@ -3,6 +3,7 @@
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import tzinfo
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, Protocol
 
 from fhir_server.fhir.clock import Clock, Ids
@@ -13,6 +14,7 @@ from fhir_server.search.parse import Parser
 from fhir_server.search.plan import Entries
 from fhir_server.settings import Settings
 from profiles.definitions import Definitions
+from profiles.elements import Elements
 
 if TYPE_CHECKING:
     from fhir_server.interactions.interaction import Interaction
@@ -31,7 +33,7 @@ class StructureCheck(Protocol):
         """What is wrong with a resource; nothing when it is sound."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Server:
     """What all tenants share."""
 
@@ -45,6 +47,13 @@ class Server:
     rules: Mapping[str, Rule] = field(default_factory=dict)
     # Index entries that only the server's own rules search by, beside those of the search parameters.
     own_entries: Mapping[str, Callable[[Resource, tzinfo, str], Entries]] = field(default_factory=dict)
+    # `CapabilityStatement.rest.security` of a tenant.
+    security: Callable[[str], Resource] = lambda _: {"cors": True}
+
+    @cached_property
+    def elements(self) -> Elements:
+        """What each property of a resource is."""
+        return Elements(self.definitions)
 
 
 @dataclass(frozen=True, slots=True)

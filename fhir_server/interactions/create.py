@@ -11,6 +11,7 @@ import orjson
 
 from fhir_server.fhir import json
 from fhir_server.fhir.errors import BadRequest, Unprocessable
+from fhir_server.interactions import conditional
 from fhir_server.interactions.call import Answer, Call
 from fhir_server.interactions.prefer import answer_with
 from fhir_server.interactions.repository import Repository
@@ -23,9 +24,14 @@ _LONGEST_KEY = 256
 
 async def handle(call: Call, repository: Repository) -> Answer:
     """201 with Location; an id in the body is ignored."""
+    condition = call.headers.get("if-none-exist")
+    if condition is not None:
+        found = await conditional.one(call, repository, call.type, conditional.criteria(condition))
+        if found is not None:
+            return answer_with(call, repository, found, 200, letter="s")
     key = call.headers.get("idempotency-key")
     if key is None:
-        return answer_with(call, repository, await repository.create(call.body), 201)
+        return answer_with(call, repository, await repository.create(call.body, id_=call.id or None), 201)
     if not key or len(key) > _LONGEST_KEY:
         raise BadRequest(f"An Idempotency-Key has 1 to {_LONGEST_KEY} characters.")
     agent = repository.access.agent

@@ -2,8 +2,11 @@
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from typing import Any
 
+from fhir_server.fhir.errors import FhirError
 from fhir_server.interactions.call import Answer, Call
+from fhir_server.interactions.clinic import Clinic
 from fhir_server.interactions.repository import Repository
 
 Handler = Callable[[Call, Repository], Awaitable[Answer]]
@@ -11,18 +14,33 @@ Handler = Callable[[Call, Repository], Awaitable[Answer]]
 
 @dataclass(frozen=True, slots=True)
 class Interaction:
-    """One row. `body` says what the request carries: resource, parameters, patch, form, or nothing."""
+    """One row. `body` says what the request carries: a resource, a patch, a form, a bundle, parameters, or nothing.
+
+    `prepare` is what can be done before the Unit begins; its result is the body that the handler sees. `outside`
+    stands in the handler's place where the work is not one Unit.
+    `format` is the media type of what it answers, where that is not FHIR.
+    `only_reads`: the audit calls it a change, and its Unit changes nothing. `transaction` is IHE's number of it
+    (`ITI-115`), the second subtype in the audit. `definition` is the operation's canonical URL. `refused` shapes a
+    refusal in the row's own way, if it does.
+    """
 
     name: str
     method: str
     path: str
     letter: str
     action: str
-    handler: Handler
+    handler: Handler | None
     body: str = ""
     is_quick: bool = False
+    prepare: Callable[[Call], Any] | None = None
+    outside: Callable[[Call], Awaitable[Answer]] | None = None
+    format: str = ""
+    only_reads: bool = False
+    transaction: str = ""
+    definition: str = ""
+    refused: Callable[[Clinic, FhirError], Answer | None] | None = None
 
     @property
     def writes(self) -> bool:
         """Whether its Unit writes."""
-        return self.action in ("C", "U", "D")
+        return (self.action in ("C", "U", "D") and not self.only_reads) or self.name == "transaction"

@@ -1,8 +1,9 @@
 """patch: a new version by a description of the change (FHIR R4 http.html#patch)."""
 
-from fhir_server.fhir import json, json_patch
+from fhir_server.fhir import json
 from fhir_server.fhir.errors import BadRequest, Forbidden, Unprocessable
 from fhir_server.interactions.call import Answer, Call
+from fhir_server.interactions.patches import Patch
 from fhir_server.interactions.prefer import answer_with
 from fhir_server.interactions.repository import Repository, check_if_match
 
@@ -12,9 +13,10 @@ async def handle(call: Call, repository: Repository) -> Answer:
     current = await repository.read(call.type, call.id, letter="u")
     check_if_match(call.headers, current)
     assert current.body is not None
-    json_patch.check(call.body)
-    _check_elements(call.body, repository.writable(current))
-    resource = json_patch.apply(call.body, json.parse(current.body))
+    patch: Patch = call.body
+    patch.check()
+    _check_elements(patch, repository.writable(current))
+    resource = patch.apply(json.parse(current.body), call.clinic.server.elements)
     if not isinstance(resource, dict):
         raise Unprocessable("The patch leaves no resource: its root must stay an object.", code="structure")
     if resource.get("resourceType") != call.type or resource.get("id") != call.id:
@@ -25,12 +27,10 @@ async def handle(call: Call, repository: Repository) -> Answer:
     return answer_with(call, repository, await repository.update(current, resource, "PATCH"), 200)
 
 
-def _check_elements(operations: list[dict[str, str]], writable: frozenset[str] | None) -> None:
-    """Refuse an operation on what the caller does not see, a test of it included. Raises Forbidden."""
+def _check_elements(patch: Patch, writable: frozenset[str] | None) -> None:
+    """Refuse a change of what the caller does not see, a test of it included. Raises Forbidden."""
     if writable is None:
         return
-    for number, operation in enumerate(operations):
-        for member in ("path", "from"):
-            root = operation[member].partition("/")[2].partition("/")[0] if member in operation else None
-            if root is not None and root not in writable:
-                raise Forbidden("This caller may not change this element.", expression=f"[{number}].{member}")
+    for root, at in patch.roots():
+        if root not in writable:
+            raise Forbidden("This caller may not change this element.", expression=at)

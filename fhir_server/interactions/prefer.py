@@ -16,16 +16,21 @@ def preference(call: Call, name: str) -> str:
     return ""
 
 
-def answer_with(call: Call, repository: Repository, stored: Stored, status: int) -> Answer:
-    """The stored resource, nothing, or an OperationOutcome; Location names the version."""
+def answer_with(call: Call, repository: Repository, stored: Stored, status: int, *, letter: str = "") -> Answer:
+    """The stored resource, nothing, or an OperationOutcome; Location names the version.
+
+    `letter` says by which grants the caller sees it; else it is that of the write.
+    """
     wanted = preference(call, "return")
+    was_there = bool(letter)
     if wanted == "minimal":
         body = b""
     elif wanted == "OperationOutcome":
-        verb = "Created" if status == 201 else "Updated"
+        verb = "Created" if status == 201 else "Found" if was_there else "Updated"
         issue = Issue("informational", f"{verb} {stored.type}/{stored.id}.", severity="information")
         body = json.serialise(operation_outcome([issue]))
     else:
-        body = repository.shown_to_maker(stored) if status == 201 else repository.shown(stored, "u")
+        body = repository.shown_to_maker(stored) if status == 201 else repository.shown(stored, letter or "u")
     headers = {"location": f"{call.clinic.base_url}/{stored.type}/{stored.id}/_history/{stored.version}"}
-    return Answer(status, body, stored, headers if status == 201 else {})
+    shown = (stored,) if was_there else ()
+    return Answer(status, body, stored, headers if status == 201 or was_there else {}, shown)

@@ -19,11 +19,14 @@ from fhir_server.store.protocol import HistoryQuery, Page, Put, Stored, Unit, Ve
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """A version that was stored, for the audit. `before` is the version it replaced, 0 for none."""
+    """A version that was stored, for the audit. `before` is the version it replaced, 0 for none; `rule_author` who
+    set the rule that decided it.
+    """
 
     stored: Stored
     before: int
     rule: str = ""
+    rule_author: str = ""
 
 
 Follower = Callable[[Stored], Awaitable[None]]
@@ -32,13 +35,17 @@ Follower = Callable[[Stored], Awaitable[None]]
 class Repository:
     """One tenant's resources, as one caller may see and change them, within one Unit."""
 
-    def __init__(self, unit: Unit, clinic: Clinic, access: Access, *, is_import: bool = False) -> None:
+    def __init__(
+        self, unit: Unit, clinic: Clinic, access: Access, *, is_import: bool = False, address: str = ""
+    ) -> None:
         self.unit = unit
         self.clinic = clinic
         self.access = access
         self.is_import = is_import
+        self.address = address  # the caller's
         self.changes: list[Change] = []
         self.headers: dict[str, str] = {}  # what rules add to the answer
+        self.because = ""  # what a rule decided of the resource at hand, for the audit
         self._followers: list[Follower] = []
 
     # Reading
@@ -74,6 +81,12 @@ class Repository:
         sees_all = all(any(map(visibility.is_everything, self.access.of(type_, letter))) for type_ in query.types)
         is_whole = page.next is None and query.after is None and query.count > 0
         return Page(kept, page.next, page.total if sees_all else len(kept) if is_whole else None)
+
+    async def guard(self, type_: str, pairs: Sequence[tuple[str, str]]) -> None:
+        """Have Units that decide on what one criterion finds conflict, on stores that do not write serially."""
+        guard = getattr(self.unit, "guard", None)
+        if guard is not None:
+            await guard(f"{type_}?{sorted(pairs)}")
 
     def granted(self, type_: str, letter: str) -> tuple[Grant, ...]:
         """The grants for a letter on a type. Raises Forbidden when there is none."""
@@ -158,24 +171,35 @@ class Repository:
         """Delete a resource that this caller was shown."""
         return await self._write(before, None, before.id, "DELETE", self.granted(before.type, "d"))
 
-    async def put(self, before: Stored | None, resource: Resource, *, rule: str, method: str = "") -> Stored:
-        """Store what a rule of the server decides, without asking for the caller's grants. `rule` is audited."""
+    async def put(
+        self, before: Stored | None, resource: Resource, *, rule: str, rule_author: str = "", method: str = ""
+    ) -> Stored:
+        """Store what a rule of the server decides, without asking for the caller's grants.
+
+        `rule` is audited, and who set it.
+        """
         id_ = before.id if before is not None else self.clinic.server.ids.resource_id()
-        return await self._store(before, resource, id_, method or ("PUT" if before else "POST"), rule=rule)
+        stored = await self._store(before, resource, id_, method or ("PUT" if before else "POST"), rule=rule)
+        if rule_author:
+            self.changes[-1] = replace(self.changes[-1], rule_author=rule_author)
+        return stored
 
     async def _write(
         self, before: Stored | None, after: Resource | None, id_: str, method: str, grants: Sequence[Grant]
     ) -> Stored:
         old = json.parse(before.body) if before is not None and before.body is not None else None
         if after is not None:
+            after = json.copy(after)  # a Unit may run again, from what the caller sent
             own.set_tags(after, own.own_tags(old))
+            own.keep_extensions(after, old)
             after["id"] = id_
         type_ = before.type if before is not None else str((after or {})["resourceType"])
         rule = self.clinic.server.rules.get(type_)
         if rule is not None:
             after = await rule(self, old, after)
         followers, self._followers = self._followers, []
-        stored = await self._store(before, after, id_, method, grants=grants, type_=type_)
+        because, self.because = self.because, ""
+        stored = await self._store(before, after, id_, method, grants=grants, type_=type_, rule=because)
         for follow in followers:
             await follow(stored)
         # A rule may have made a newer version of what was written.

@@ -1,13 +1,16 @@
 """search-type: a page of the resources of one type that match (FHIR R4 http.html#search, search.html)."""
 
+from collections.abc import Sequence
+from dataclasses import replace
+
 from fhir_server.fhir import json
 from fhir_server.fhir.outcome import Issue
 from fhir_server.interactions import bundle, include, paging, subset
-from fhir_server.interactions.call import Answer, Call
+from fhir_server.interactions.call import Answer, Call, Pairs
 from fhir_server.interactions.prefer import preference
 from fhir_server.interactions.repository import Repository
 from fhir_server.search.parse import SearchRequest
-from fhir_server.search.plan import Query
+from fhir_server.search.plan import EVERYTHING, Node, Query, all_of
 from fhir_server.store.protocol import Page, Stored
 
 # Counting to this many is cheap enough for an estimate.
@@ -16,28 +19,51 @@ ESTIMATE = 1_000
 
 async def handle(call: Call, repository: Repository) -> Answer:
     """A searchset Bundle; its self link says what was applied."""
-    server = call.clinic.server
+    return await answer(call, repository, call.type)
+
+
+async def answer(call: Call, repository: Repository, path: str, within: Node = EVERYTHING) -> Answer:
+    """A searchset of the call's type at a path, of what is `within`."""
     pairs = [(name, value) for name, value in call.query if name != paging.PARAMETER]
-    lenient = preference(call, "handling") == "lenient"
-    request = call.clinic.parser.parse(call.type, pairs, server.clock(), lenient=lenient)
-    page = await repository.search(_query(call, request, paging.place(call, call.type, pairs)))
+    request = read(call, pairs)
+    query = query_of(call, request if within == EVERYTHING else replace(request, where=all_of(within, request.where)))
+    page = await repository.search(replace(query, after=paging.place(call, path, pairs)))
     included = await include.included(repository, request, page.matches)
+    return bundled(call, repository, request, page, included, path, pairs)
+
+
+def read(call: Call, pairs: Pairs) -> SearchRequest:
+    """What a query asks of the call's type, by the caller's wish strictly or not."""
+    lenient = preference(call, "handling") == "lenient"
+    return call.clinic.parser.parse(call.type, pairs, call.clinic.server.clock(), lenient=lenient)
+
+
+def bundled(
+    call: Call,
+    repository: Repository,
+    request: SearchRequest,
+    page: Page,
+    included: Sequence[Stored],
+    path: str,
+    pairs: list[tuple[str, str]],
+) -> Answer:
+    """The answer with a page and what comes along with it."""
+    server, base_url = call.clinic.server, call.clinic.base_url
     entries = [_entry(call, repository, request, stored, "match") for stored in page.matches]
     entries += [_entry(call, repository, request, stored, "include") for stored in included]
     if request.dropped:
         entries.append(bundle.outcome_entry(request.dropped))
-    body = bundle.bundle(
-        "searchset",
-        server.ids.resource_id(),
-        server.clock(),
-        _links(call, request, page, pairs),
-        entries,
-        _total(call, request, page),
-    )
+    links = [("self", bundle.link(base_url, path, request.applied))]
+    if page.next is not None:
+        following = [*pairs, (paging.PARAMETER, paging.cursor(call, path, pairs, page.next))]
+        links.append(("next", bundle.link(base_url, path, following)))
+    total = _total(call, request, page)
+    body = bundle.bundle("searchset", server.ids.resource_id(), server.clock(), links, entries, total)
     return Answer(200, body, shown=(*page.matches, *included), informed=request.dropped)
 
 
-def _query(call: Call, request: SearchRequest, after: tuple[object, ...] | None) -> Query:
+def query_of(call: Call, request: SearchRequest) -> Query:
+    """The first page of what is asked."""
     settings = call.clinic.server.settings
     count = request.count if request.count is not None else settings.page_size
     if request.summary == "count":
@@ -45,7 +71,7 @@ def _query(call: Call, request: SearchRequest, after: tuple[object, ...] | None)
     total = {"accurate": -1, "estimate": ESTIMATE, "none": None}.get(request.total or "")
     if count == 0 or (request.total is None and call.type == "Appointment"):
         total = -1
-    return Query(call.type, request.where, request.sort, min(count, settings.largest_page), after, total)
+    return Query(call.type, request.where, request.sort, min(count, settings.largest_page), None, total)
 
 
 def _total(call: Call, request: SearchRequest, page: Page) -> int | None:
@@ -63,15 +89,6 @@ def _entry(call: Call, repository: Repository, request: SearchRequest, stored: S
         narrowed = subset.of(json.parse(body), request, call.clinic.server.definitions)
         body = json.serialise(narrowed)
     return bundle.match_entry(call.clinic.base_url, stored, body, mode)
-
-
-def _links(call: Call, request: SearchRequest, page: Page, pairs: list[tuple[str, str]]) -> list[tuple[str, str]]:
-    base_url = call.clinic.base_url
-    links = [("self", bundle.link(base_url, call.type, request.applied))]
-    if page.next is not None:
-        following = [*pairs, (paging.PARAMETER, paging.cursor(call, call.type, pairs, page.next))]
-        links.append(("next", bundle.link(base_url, call.type, following)))
-    return links
 
 
 def too_many(what: str, most: int) -> Issue:

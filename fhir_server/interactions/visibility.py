@@ -89,7 +89,7 @@ def _check_parameter(grants: Sequence[Grant], type_: str, code: str, registry: R
     if any(grant.elements is None for grant in grants):
         return
     shown = ALWAYS_SHOWN.union(*(grant.elements or () for grant in grants))
-    parameter = registry.parameter(type_, code)
+    parameter = registry.parameter(type_, code.partition("$")[0].partition(":")[0])
     roots = [str(path.steps[0]) for path in parameter.paths if path.steps] if parameter is not None else []
     if not roots or not all(_is_shown(root, shown) for root in roots):
         raise Forbidden(f"This caller may not search {type_} by '{code}'.", expression=code)

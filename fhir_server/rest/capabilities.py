@@ -4,7 +4,7 @@ It claims what the table has rows for and the registry can search, nothing else.
 """
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from fhir_server.fhir import json
@@ -15,6 +15,19 @@ from fhir_server.interactions.repository import Repository
 
 # When this server's abilities last changed.
 DATE = 1_795_305_600_000_000
+_TYPE_LEVEL = frozenset(
+    ("read", "vread", "update", "patch", "delete", "history-instance", "history-type", "create", "search-type")
+)
+OWN_ROWS = frozenset({"AuditEvent"})
+PATCHES = (
+    "application/json-patch+json",
+    "application/merge-patch+json",
+    "application/fhir+json",
+    "application/fhir+xml",
+)
+# Operation -> the type whose definition it has.
+_DEFINED = {"meta": "Resource", "meta-add": "Resource", "meta-delete": "Resource", "validate": "Resource",
+            "convert": "Resource"}  # fmt: skip
 _SYSTEM_LEVEL = ("history-system", "search-system", "transaction", "batch")
 
 
@@ -38,40 +51,64 @@ def statement(call: Call, table: Sequence[Interaction]) -> dict[str, Any]:
         "software": {"name": "fhir-server"},
         "implementation": {"description": f"FHIR base of the clinic '{call.clinic.name}'", "url": call.clinic.base_url},
         "fhirVersion": "4.0.1",
-        "format": ["json", "application/fhir+json"],
-        "patchFormat": ["application/json-patch+json"],
+        "format": ["application/fhir+json", "application/fhir+xml", "json", "xml"],
+        "patchFormat": list(PATCHES),
         "rest": [
             {
                 "mode": "server",
-                "security": {"cors": True, "description": "OAuth 2.0 bearer tokens with SMART on FHIR scopes"},
+                "security": call.clinic.server.security(call.clinic.name),
                 "resource": [_resource(call, type_, table) for type_ in types],
-                "interaction": [{"code": row.name} for row in table if row.name in _SYSTEM_LEVEL],
+                "interaction": [
+                    {"code": name} for name in dict.fromkeys(row.name for row in table) if name in _SYSTEM_LEVEL
+                ],
+                "compartment": [
+                    f"http://hl7.org/fhir/CompartmentDefinition/{name.lower()}"
+                    for name in sorted(call.clinic.server.definitions.compartments)
+                ],
+                "operation": _operations(row for row in table if row.path.startswith("$")),
             }
         ],
     }
 
 
 def _resource(call: Call, type_: str, table: Sequence[Interaction]) -> dict[str, Any]:
-    rows = [row for row in table if row.path.split("/")[0] == type_ and row.name != "operation"]
-    own = any(row.name == "read" for row in rows)  # served by rows of its own alone
-    if not own:
-        rows += [row for row in table if row.path.startswith("{type}") and row.name != "operation"]
+    interactions = [row for row in table if row.name != "operation" and row.name[:1] != "$"]
+    own = [row for row in interactions if row.path.split("/")[0] == type_]
+    apart = type_ in OWN_ROWS
+    rows = own if apart else [*own, *(row for row in interactions if row.path.startswith("{type}"))]
+    operations = _operations(row for row in table if row.path.split("/")[0] in (type_, "" if apart else "{type}"))
+    settings = call.clinic.server.settings
     parameters = call.clinic.server.registry.parameters(type_)
     searchable = [parameter for _, parameter in sorted(parameters.items()) if parameter.is_searchable]
     references = [p.code for p in searchable if p.type == "reference"]
     made: dict[str, Any] = {
         "type": type_,
         "profile": f"http://hl7.org/fhir/StructureDefinition/{type_}",
-        "interaction": [{"code": name} for name in dict.fromkeys(row.name for row in rows)],
+        "interaction": [{"code": name} for name in dict.fromkeys(row.name for row in rows) if name in _TYPE_LEVEL],
         "versioning": "versioned",
-        "readHistory": not own,
-        "updateCreate": call.clinic.server.settings.update_as_create and not own,
-        "conditionalCreate": False,
-        "conditionalRead": "not-supported" if own else "full-support",
-        "conditionalUpdate": False,
-        "conditionalDelete": "not-supported",
+        "readHistory": not apart,
+        "updateCreate": settings.update_as_create and not apart,
+        "conditionalCreate": not apart,
+        "conditionalRead": "not-supported" if apart else "full-support",
+        "conditionalUpdate": not apart,
+        "conditionalDelete": "not-supported" if apart else "multiple" if settings.conditional_deletes > 1 else "single",
     }
-    if references and not own:
+    if operations:
+        made["operation"] = operations
+    if references and not apart:
         made["searchInclude"] = [f"{type_}:{code}" for code in references]
     made["searchParam"] = [{"name": p.code, "definition": p.url, "type": p.type} for p in searchable]
     return made
+
+
+def _operations(rows: Iterable[Interaction]) -> list[dict[str, Any]]:
+    """The operations that have a definition; those of this server alone are told by its documents."""
+    found: dict[str, str] = {}
+    for row in rows:
+        head, _, name = row.path.rpartition("$")
+        owner = _DEFINED.get(name) or (head.partition("/")[0] if name == "everything" else "")
+        if row.definition:
+            found[name] = row.definition
+        elif row.name == "operation" and owner:
+            found[name] = f"http://hl7.org/fhir/OperationDefinition/{owner}-{name}"
+    return [{"name": name, "definition": url} for name, url in found.items()]

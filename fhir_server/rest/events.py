@@ -14,8 +14,8 @@ from fhir_server.rest.table import Found
 from fhir_server.store.protocol import Stored
 
 _LONGEST_QUERY = 2_000
-# What a client may put into a URL by mistake (RFC 6750 §5.3), and the log must not keep.
-_SECRETS = re.compile(r"(?i)\b((?:access|refresh|id)_token|client_secret|client_assertion|password)=[^&\s]*")
+# What a caller should never have put into a URL is not kept in the log for ever.
+_SECRETS = re.compile(r"(?i)\b(access_token|refresh_token|id_token|client_secret|client_assertion|password)=[^&\s]*")
 
 
 class Recorder:
@@ -31,18 +31,25 @@ class Recorder:
     def seen(self, shown: Sequence[Stored]) -> list[Event]:
         """The events of a read, or of a search: one for each patient whose data were found."""
         row, found = self._found.interaction, self._found
-        if row.action == "E":
+        if row.action == "E" and not found.id:
             patients = dict.fromkeys(patient for stored in shown for patient in stored.patients)
             query = _query(self._request, found)
             return [
                 self._event(row.name, "E", query=query, patients=(patient,) if patient else ())
                 for patient in patients or [""]
             ]
+        if row.writes and not found.id and len(shown) == 1:  # a condition found it, and nothing was written
+            stored = shown[0]
+            entity = f"{stored.type}/{stored.id}/_history/{stored.version}"
+            return [self._event(row.name, "R", entity=entity, patients=stored.patients)]
         version = f"/_history/{shown[0].version}" if len(shown) == 1 and found.id else ""
         entity = f"{found.type}/{found.id}{version}" if found.id else ""
         patients = dict.fromkeys(patient for stored in shown for patient in stored.patients)
+        if not patients and found.type == "Patient" and row.name == "operation":
+            patients = {found.id: None}
         query = "" if row.name in ("read", "vread") else _query(self._request, found)
-        return [self._event(row.name, row.action, entity=entity, query=query, patients=tuple(patients))]
+        name = "create" if row.transaction else "operation" if row.name[:1] == "$" else row.name
+        return [self._event(name, row.action, entity=entity, query=query, patients=tuple(patients))]
 
     def _rule(self, type_: str) -> str:
         grants = self._access.of(type_, self._found.interaction.letter)
@@ -61,7 +68,8 @@ class Recorder:
         return Event(
             subtype, action, "0", self._clock(), agent.client_id, agent.fhir_user, agent.name, agent.role,
             agent.token_id, request.address, request.request_id, correlation(request), entity, 0, query,
-            patients, self._rule(self._found.type),
+            patients, self._rule(self._found.type), booking=booking(self._found),
+            transaction=self._found.interaction.transaction,
         )  # fmt: skip
 
 
@@ -78,8 +86,15 @@ def refusal(now: Micros, request: Request, access: Access, found: Found | None, 
         agent.client_id, agent.fhir_user, agent.name, agent.role, agent.token_id,
         request.address, request.request_id, correlation(request), entity,
         query="" if entity else _query(request, found),
+        booking=booking(found),
         description=f"{error.status} {error.issues[0].code}",
+        transaction=row.transaction if row is not None else "",
     )  # fmt: skip
+
+
+def booking(found: Found | None) -> str:
+    """The id of the appointment that a request names, which ties a booking together from proposal to visit."""
+    return found.id if found is not None and found.type == "Appointment" else ""
 
 
 def correlation(request: Request) -> str:
@@ -98,4 +113,4 @@ def _query(request: Request, found: Found | None) -> str:
         text += f"?{request.query}"
     if found is not None and found.interaction.body == "form":
         text += f" {request.body.decode('utf-8', 'replace')}"
-    return _SECRETS.sub(r"\1=…", text)[:_LONGEST_QUERY]
+    return _SECRETS.sub(r"\1=(left out)", text)[:_LONGEST_QUERY]

@@ -13,6 +13,7 @@ from fhir_server.fhir import json
 from fhir_server.fhir.errors import FhirError, TooLarge
 from fhir_server.fhir.outcome import operation_outcome
 from fhir_server.interactions.clinic import Clinic
+from fhir_server.rest.encoding import packed, unpacked
 from fhir_server.rest.negotiate import JSON
 from fhir_server.rest.pipeline import Pipeline
 from fhir_server.rest.request import Request, Response
@@ -60,8 +61,10 @@ class FhirEndpoint:
             return
         body, fault = b"", None
         try:
-            body = await _body(receive, headers, self._settings.largest_body) if method not in ("GET", "HEAD") else b""
-        except TooLarge as error:
+            if method not in ("GET", "HEAD"):
+                largest = self._settings.largest_body
+                body = unpacked(await _body(receive, headers, largest), headers, largest)
+        except FhirError as error:
             fault = error
         except _Left:
             return
@@ -72,10 +75,15 @@ class FhirEndpoint:
             scope["query_string"].decode("latin-1"),
             headers,
             body,
-            self._address(scope, headers),
+            caller_address(self._settings, scope, headers),
             request_id,
         )
-        await _send(send, await self._pipeline.perform(request, fault), without_body=method == "HEAD")
+        response = await self._pipeline.perform(request, fault)
+        coding, response.body = packed(response.body, headers)
+        if coding:
+            response.headers["content-encoding"] = coding
+            response.headers["vary"] = ", ".join(filter(None, (response.headers.get("vary"), "Accept-Encoding")))
+        await _send(send, response, without_body=method == "HEAD")
 
     async def _preflight(self, tenant: str, origin: str, request_id: str) -> Response:
         try:
@@ -86,17 +94,18 @@ class FhirEndpoint:
         response.headers["x-request-id"] = request_id
         return response
 
-    def _address(self, scope: Scope, headers: Mapping[str, str]) -> str:
-        """The caller's address; `Forwarded` (RFC 7239) counts only from a trusted proxy."""
-        client = scope.get("client")
-        address = client[0] if client else ""
-        # From the nearest hop on: what stands before the first that is not trusted, anybody may have written.
-        for hop in reversed(headers.get("forwarded", "").split(",")):
-            match = _FORWARDED_FOR.search(hop)
-            if address not in self._settings.trusted_proxies or match is None:
-                break
-            address = match.group(1) or match.group(2)
-        return address
+
+def caller_address(settings: Settings, scope: Scope, headers: Mapping[str, str]) -> str:
+    """The caller's address; `Forwarded` (RFC 7239) counts only from a trusted proxy."""
+    client = scope.get("client")
+    address = str(client[0]) if client else ""
+    # From the nearest hop on: what stands before the first that is not trusted, anybody may have written.
+    for hop in reversed(headers.get("forwarded", "").split(",")):
+        match = _FORWARDED_FOR.search(hop)
+        if address not in settings.trusted_proxies or match is None:
+            break
+        address = match.group(1) or match.group(2)
+    return address
 
 
 def path_of(scope: Scope) -> str:

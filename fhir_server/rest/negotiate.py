@@ -1,46 +1,66 @@
 """Content negotiation: what the caller sends and takes (FHIR R4 http.html#mime-type, RFC 9110 §12.5.1)."""
 
 from collections.abc import Mapping
+from typing import Literal
 from urllib.parse import parse_qsl
 
 from fhir_server.fhir.errors import BadRequest, NotAcceptable, UnsupportedMediaType
 
-JSON = "application/fhir+json"
-_JSON_NAMES = frozenset({JSON, "application/json", "text/json", "json"})
-_RANGES = frozenset({"*/*", "application/*"})
+JSON, XML = "application/fhir+json", "application/fhir+xml"
+Format = Literal["json", "xml"]
+_NAMES: Mapping[str, Format] = {
+    **dict.fromkeys((JSON, "application/json", "text/json", "json"), "json"),
+    **dict.fromkeys((XML, "application/xml", "text/xml", "xml"), "xml"),
+    "*/*": "json",
+    "application/*": "json",
+}
+RESOURCES = frozenset({JSON, "application/json", XML, "application/xml", "text/xml"})
 _BODIES = {
-    "resource": frozenset({JSON, "application/json"}),
-    "parameters": frozenset({JSON, "application/json"}),
-    "patch": frozenset({"application/json-patch+json"}),
+    "resource": RESOURCES,
+    "parameters": RESOURCES,
+    "bundle": RESOURCES,
+    "any": RESOURCES,
+    "patch": frozenset({"application/json-patch+json", "application/merge-patch+json", JSON, XML}),
     "form": frozenset({"application/x-www-form-urlencoded"}),
 }
+# Where the media type is the resource's own.
+BINARY = "Binary"
 
 
-def check_accept(headers: Mapping[str, str], query: str) -> None:
-    """Refuse a caller who takes nothing that there is. `_format` goes before Accept. Raises NotAcceptable."""
+def wanted(headers: Mapping[str, str], query: str) -> Format:
+    """The format to answer in. `_format` goes before Accept. Raises NotAcceptable when there is none to take."""
     if "_format=" in query:
         given = [value for name, value in parse_qsl(query) if name == "_format"]
         if given:
-            _check_format(given[0])
-            return
+            return _by_parameter(given[0])
     accept = headers.get("accept")
     if accept is None or accept in ("*/*", JSON):
-        return
+        return "json"
+    best: tuple[float, Format] | None = None
     for part in accept.split(","):
         name, *parameters = (text.strip() for text in part.split(";"))
-        if (name.lower() in _JSON_NAMES or name in _RANGES) and not _is_refused(parameters):
-            return
-    raise NotAcceptable(f"This server answers in {JSON}; send 'Accept: {JSON}'.")
+        found, quality = _NAMES.get(name.lower()), _quality(parameters)
+        if found is not None and "/" in name and quality > 0 and (best is None or quality > best[0]):
+            best = quality, found
+    if best is None:
+        raise NotAcceptable(f"This server answers in {JSON} and {XML}; send 'Accept: {JSON}'.")
+    return best[1]
 
 
-def check_content_type(headers: Mapping[str, str], body: str) -> None:
-    """Refuse a body of another media type. Raises UnsupportedMediaType."""
-    given = headers.get("content-type", "")
-    name, *parameters = (text.strip() for text in given.lower().split(";"))
-    charset = next((p.partition("=")[2].strip('"') for p in parameters if p.startswith("charset=")), "utf-8")
-    if name not in _BODIES[body] or charset not in ("utf-8", "utf8"):
+def media_type(headers: Mapping[str, str]) -> str:
+    """The body's media type, without parameters."""
+    return headers.get("content-type", "").partition(";")[0].strip().lower()
+
+
+def body_format(headers: Mapping[str, str], body: str) -> Format:
+    """The format of a body. Raises UnsupportedMediaType for another media type, charset or FHIR version."""
+    name, *parameters = (text.strip() for text in headers.get("content-type", "").lower().split(";"))
+    given = dict(part.partition("=")[::2] for part in parameters)
+    charset, version = given.get("charset", "utf-8").strip('"'), given.get("fhirversion", "4.0").strip('"')
+    if name not in _BODIES[body] or charset not in ("utf-8", "utf8") or version not in _VERSIONS:
         known = " or ".join(sorted(_BODIES[body]))
         raise UnsupportedMediaType(f"The body must be {known}, in UTF-8; the Content-Type header says so.")
+    return _NAMES.get(name, "json")
 
 
 def form(body: bytes) -> list[tuple[str, str]]:
@@ -51,17 +71,27 @@ def form(body: bytes) -> list[tuple[str, str]]:
         raise BadRequest("The form is not UTF-8, or has more than 1,000 fields.") from error
 
 
-def _check_format(wanted: str) -> None:
-    if wanted.split(";")[0].strip().replace(" ", "+").lower() not in _JSON_NAMES:
-        raise NotAcceptable(f"This server answers in {JSON}; '_format' cannot be another.", expression="_format")
+_VERSIONS = ("4.0", "4.0.1")
 
 
-def _is_refused(parameters: list[str]) -> bool:
-    """Whether the quality is 0, or another FHIR version is asked for."""
+def _by_parameter(text: str) -> Format:
+    name, *parameters = (part.strip() for part in text.split(";"))
+    found = _NAMES.get(name.replace(" ", "+").lower())
+    if found is None or _quality(parameters) == 0:
+        raise NotAcceptable(f"This server answers in {JSON} and {XML}; '_format' is another.", expression="_format")
+    return found
+
+
+def _quality(parameters: list[str]) -> float:
+    """The quality of a choice; 0 where another FHIR version is asked for."""
+    quality = 1.0
     for parameter in parameters:
         name, _, value = parameter.partition("=")
-        if name == "q" and value.strip("0.") == "":
-            return True
-        if name.lower() == "fhirversion" and value not in ("4.0", "4.0.1"):
-            return True
-    return False
+        if name.strip() == "q":
+            try:
+                quality = float(value)
+            except ValueError:
+                return 0.0
+        if name.lower() == "fhirversion" and value.strip('"') not in _VERSIONS:
+            return 0.0
+    return quality

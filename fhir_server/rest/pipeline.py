@@ -2,26 +2,28 @@
 
 tenant from the base URL → agent from the token → grant for the interaction → validation → write rules and handler,
 in one Unit → audit → commit → response. Refusals and failures pass the audit step too, and nobody is answered
-before what they did is on disk.
+before what they did is on disk. Entries of Bundles enter it again (`rest.entries`).
 """
 
+import asyncio
 import logging
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
 
 from fhir_server.audit.event import Event
-from fhir_server.fhir import json, reference
-from fhir_server.fhir.errors import BadRequest, Failed, FhirError, Forbidden, NotAllowed, NotFound, Unprocessable
+from fhir_server.audit.flood import Floods
+from fhir_server.fhir import json
+from fhir_server.fhir.errors import BadRequest, Failed, FhirError
 from fhir_server.fhir.outcome import operation_outcome
 from fhir_server.interactions.access import ANONYMOUS, Access
 from fhir_server.interactions.call import Answer, Call
 from fhir_server.interactions.clinic import Clinic, Server
 from fhir_server.interactions.repository import Repository
-from fhir_server.rest import events, negotiate
+from fhir_server.rest import events, receive
+from fhir_server.rest.entries import PipelineEntries
 from fhir_server.rest.request import Request, Response
 from fhir_server.rest.respond import respond
 from fhir_server.rest.table import Found, Router
-from fhir_server.search.parse import pairs
 from fhir_server.store.protocol import Store, Unit
 
 Authenticate = Callable[[Clinic, str | None], Awaitable[Access]]
@@ -44,7 +46,8 @@ class Pipeline:
         self._store = store
         self._clinics = clinics
         self._authenticate = authenticate
-        self._router = Router()
+        self.router = Router()
+        self._floods = Floods()
 
     async def perform(self, request: Request, fault: FhirError | None = None) -> Response:
         """The response to a request; what happened is recorded before it is returned.
@@ -56,7 +59,7 @@ class Pipeline:
         found: Found | None = None
         try:
             clinic = await self._clinics(request.tenant)
-            found = self._find(request)
+            found = receive.find(self.router, self._server, request.method, request.segments)
             access = await self._authenticate(clinic, request.headers.get("authorization"))
             if fault is not None:
                 raise fault
@@ -67,91 +70,89 @@ class Pipeline:
         except Exception:
             _logger.exception("%s failed: request %s", request.method, request.request_id)
             failure = Failed("The server failed to do this; nothing was changed. Its log has the request's id.")
-        return await self._refuse(request, clinic, access, found, failure)
+        return respond(request, clinic, await self.refuse(request, clinic, access, found, failure))
 
-    def _find(self, request: Request) -> Found:
-        """The row for the request. Raises NotFound for an unknown type or path, NotAllowed for the method."""
-        found = self._router.find(request.method, request.segments)
-        type_ = request.segments[0] if request.segments else ""
-        is_type = type_ in self._server.definitions.resource_types
-        if found is None:
-            methods = self._router.methods(request.segments)
-            if methods and (is_type or type_[:1] == "_" or type_ == "metadata"):
-                allowed = ", ".join(dict.fromkeys(methods))
-                raise NotAllowed(f"Here this server takes {allowed}.", headers={"Allow": allowed})
-            if is_type and type_ in ("AuditEvent",):
-                raise NotAllowed(
-                    "AuditEvents are written by the server alone, and never changed.", headers={"Allow": "GET"}
-                )
-            raise NotFound("There is nothing at this path.")
-        if not is_type and (found.type or "" in request.segments):
-            raise NotFound(f"'{type_[:64]}' is no resource type of FHIR R4.", code="not-supported")
-        if found.id and not reference.is_id(found.id):
-            raise NotFound("There is no such resource here.")
-        return found
+    async def sum_up(self, *, all_: bool = False) -> None:
+        """Record what was only counted in the minutes that are over, or until now."""
+        for tenant, event in self._floods.ended(self._server.clock(), all_=all_):
+            await self._store.record(tenant, [event.entry()])
+
+    async def sum_up_floods(self) -> None:
+        """Do so every second, for ever."""
+        while True:
+            await asyncio.sleep(1.0)
+            try:
+                await self.sum_up()
+            except FhirError:
+                _logger.error("the count of refusals could not be recorded")
 
     async def _perform(self, request: Request, clinic: Clinic, access: Access, found: Found) -> Answer:
+        receive.check_grant(access, found)
+        call = receive.call_of(request, clinic, access, found)
+        if found.interaction.body == "bundle":
+            found = self._by_bundle(call, found)
+            entries = PipelineEntries(self, self._server, request, clinic, access)
+            call = replace(call, entries=entries)
+        return await self.run(request, call, found)
+
+    def _by_bundle(self, call: Call, found: Found) -> Found:
+        """The row by the Bundle's type: two interactions share a URL (FHIR R4 http.html#transaction)."""
+        row = self.router.named(str(call.body.get("type")), "")
+        if row is None:
+            raise BadRequest("The Bundle's type must be batch or transaction.", expression="Bundle.type", code="value")
+        return replace(found, interaction=row)
+
+    async def run(self, request: Request, call: Call, found: Found) -> Answer:
+        """Have the handler do it in a Unit, and record what it did."""
         interaction = found.interaction
-        if interaction.letter and not access.of(found.type, interaction.letter):
-            raise Forbidden(f"Nothing grants this caller {interaction.name} on {found.type}.")
-        call = self._call(request, clinic, access, found)
-        recorder = events.Recorder(self._server.clock, request, access, found)
+        if interaction.prepare is not None:
+            call = replace(call, body=interaction.prepare(call))
+        if interaction.outside is not None:
+            return await interaction.outside(call)
+        recorder = events.Recorder(self._server.clock, request, call.access, found)
 
         async def work(unit: Unit) -> tuple[Answer, list[Event]]:
-            repository = Repository(unit, clinic, access)
-            answer = await interaction.handler(call, repository)
-            answer.headers |= repository.headers
-            done = recorder.changes(repository.changes)
+            answer, done = await handled(call, found, recorder, unit, request.address)
             for event in done:
                 await unit.audit(event.entry())
             return answer, done
 
         writes, quick = interaction.writes, interaction.is_quick
-        answer, done = await self._store.run(clinic.name, work, write=writes, quick=quick)
+        answer, done = await self._store.run(call.clinic.name, work, write=writes, quick=quick)
         if not done and interaction.action and (writes or self._server.settings.audit_reads):
             seen = recorder.seen(answer.shown)
-            await self._store.record(clinic.name, [event.entry() for event in seen])
+            await self._store.record(call.clinic.name, [event.entry() for event in seen])
         return answer
 
-    def _call(self, request: Request, clinic: Clinic, access: Access, found: Found) -> Call:
-        """The request as its handler takes it, validated. Raises what is wrong with it."""
-        negotiate.check_accept(request.headers, request.query)
-        query = pairs(request.query) if request.query else []
-        call = Call(clinic, access, found.type, found.id, found.version, query, request.headers)
-        body = found.interaction.body
-        if not body:
-            return call
-        negotiate.check_content_type(request.headers, body)
-        if body == "form":
-            return replace(call, query=[*query, *negotiate.form(request.body)])
-        if not request.body:
-            raise BadRequest("The request has no body.", code="required")
-        parsed = json.parse(request.body)
-        if body in ("resource", "parameters"):
-            self._validate(parsed, found.type if body == "resource" else "Parameters")
-        return replace(call, body=parsed)
-
-    def _validate(self, resource: object, type_: str) -> None:
-        if not isinstance(resource, dict):
-            raise BadRequest("The body must be a resource: a JSON object with a resourceType.", code="structure")
-        given = resource.get("resourceType")
-        if given != type_:
-            raise BadRequest(
-                f"The body's resourceType must be '{type_}' here.", expression="resourceType", code="structure"
-            )
-        issues = self._server.structure.check(resource, expected_type=type_)
-        if issues:
-            raise Unprocessable(issues=issues)
-
-    async def _refuse(
+    async def refuse(
         self, request: Request, clinic: Clinic | None, access: Access, found: Found | None, error: FhirError
-    ) -> Response:
+    ) -> Answer:
         """The answer to a refusal or failure, recorded first; what cannot be recorded is answered all the same."""
         event = events.refusal(self._server.clock(), request, access, found, error)
+        is_counted = (
+            access.agent == ANONYMOUS
+            and event.outcome == "4"
+            and self._floods.is_counted(clinic.name if clinic is not None else SERVER_LOG, event)
+        )
         try:
-            await self._store.record(clinic.name if clinic is not None else SERVER_LOG, [event.entry()])
+            if not is_counted:
+                await self._store.record(clinic.name if clinic is not None else SERVER_LOG, [event.entry()])
         except FhirError as unrecorded:
             _logger.error("a refusal could not be recorded: request %s", request.request_id)
             error = unrecorded
-        answer = Answer(error.status, json.serialise(operation_outcome(error.issues)), headers=dict(error.headers))
-        return respond(request, clinic, answer)
+        if found is not None and found.interaction.refused is not None and clinic is not None:
+            told = found.interaction.refused(clinic, error)
+            if told is not None:
+                return told
+        return Answer(error.status, json.serialise(operation_outcome(error.issues)), headers=dict(error.headers))
+
+
+async def handled(
+    call: Call, found: Found, recorder: events.Recorder, unit: Unit, address: str
+) -> tuple[Answer, list[Event]]:
+    """What the handler answers, and the events of what it changed."""
+    assert found.interaction.handler is not None
+    repository = Repository(unit, call.clinic, call.access, address=address)
+    answer = await found.interaction.handler(call, repository)
+    answer.headers |= repository.headers
+    return answer, recorder.changes(repository.changes)

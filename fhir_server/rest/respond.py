@@ -1,11 +1,16 @@
 """Headers of every answer (FHIR R4 http.html, RFC 9110, the Fetch standard's CORS)."""
 
+import base64
+from contextlib import suppress
+
 from fhir_server.fhir import json
 from fhir_server.fhir.clock import http_date
+from fhir_server.fhir.errors import NotAcceptable
 from fhir_server.interactions.call import Answer
 from fhir_server.interactions.clinic import Clinic
-from fhir_server.rest.negotiate import JSON
+from fhir_server.rest.negotiate import BINARY, JSON, XML, Format, wanted
 from fhir_server.rest.request import Request, Response
+from profiles import xml
 
 EXPOSED = "Location, ETag, Last-Modified, Content-Location, Proposal-Receipt, X-Request-Id, Retry-After"
 ALLOWED_METHODS = "GET, POST, PUT, PATCH, DELETE, HEAD, OPTIONS"
@@ -13,7 +18,7 @@ ALLOWED_HEADERS = (
     "Authorization, Content-Type, Accept, Prefer, If-Match, If-None-Match, If-Modified-Since, If-None-Exist, "
     "Idempotency-Key, X-Request-Id, X-Correlation-Id, traceparent"
 )
-_CONTENT_TYPE = f"{JSON}; charset=utf-8"
+_TYPES: dict[Format, str] = {"json": f"{JSON}; charset=utf-8", "xml": f"{XML}; charset=utf-8"}
 
 
 def respond(request: Request, clinic: Clinic | None, answer: Answer) -> Response:
@@ -23,15 +28,51 @@ def respond(request: Request, clinic: Clinic | None, answer: Answer) -> Response
         headers["etag"] = f'W/"{answer.stored.version}"'
         headers["last-modified"] = http_date(answer.stored.updated)
     headers |= {name.lower(): value for name, value in answer.headers.items()}
-    if answer.body:
-        headers["content-type"] = _CONTENT_TYPE
-        headers.setdefault("cache-control", "no-store")  # health data belongs in no shared cache
-    if clinic is not None and "origin" in request.headers:
+    if request.segments == ("metadata",):
+        headers["access-control-allow-origin"] = "*"  # SMART App Launch: discovery is for any origin
+    elif clinic is not None and "origin" in request.headers:
         headers |= cors(clinic, request.headers["origin"])
-    body = answer.body
-    if body and "_pretty=true" in request.query:
-        body = json.serialise_pretty(json.parse(body))
+    if not answer.body:
+        return Response(answer.status, headers)
+    headers.setdefault("cache-control", "no-store")  # health data belongs in no shared cache
+    if "content-type" in headers:
+        return Response(answer.status, headers, answer.body)  # a handler that answers in a form of its own
+    headers["content-type"], body = _represented(request, clinic, answer)
+    if headers["content-type"] not in _TYPES.values():
+        # A Binary is whatever its sender said; no browser is to run it here.
+        headers |= {"x-content-type-options": "nosniff", "content-disposition": "attachment"}
+        headers["content-security-policy"] = "sandbox"
     return Response(answer.status, headers, body)
+
+
+def _represented(request: Request, clinic: Clinic | None, answer: Answer) -> tuple[str, bytes]:
+    """The media type and bytes of an answer's body, as the caller takes it."""
+    body = answer.body
+    if answer.stored is not None and answer.stored.type == BINARY and request.method == "GET":
+        raw = _raw(request, body)
+        if raw is not None:
+            return raw
+    format_: Format = "json"
+    if clinic is not None:
+        with suppress(NotAcceptable):  # then the answer is that very refusal
+            format_ = wanted(request.headers, request.query)
+    if format_ == "xml" and clinic is not None:
+        return _TYPES["xml"], xml.write(json.parse(body), clinic.server.elements)
+    if "_pretty=true" in request.query:
+        body = json.serialise_pretty(json.parse(body))
+    return _TYPES["json"], body
+
+
+def _raw(request: Request, body: bytes) -> tuple[str, bytes] | None:
+    """A Binary in its own media type, when the caller asks for that one (docs/decisions/0023-binary.md)."""
+    resource = json.parse(body)
+    accepted = [part.partition(";")[0].strip().lower() for part in request.headers.get("accept", "").split(",")]
+    name = str(resource.get("contentType", "")).partition(";")[0].strip().lower()
+    if name not in accepted and f"{name.partition('/')[0]}/*" not in accepted:
+        return None
+    if name.partition("/")[0] == "application" and name not in accepted:
+        return None
+    return str(resource["contentType"]), base64.b64decode(resource.get("data", ""))
 
 
 def cors(clinic: Clinic, origin: str) -> dict[str, str]:

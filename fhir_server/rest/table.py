@@ -1,21 +1,40 @@
 """The table of interactions: everything that a caller can do with a clinic's FHIR base, a row each.
 
 Routing, the CapabilityStatement, access, audit and the matrix of tests all read this one table.
-A path's shape has `{type}`, `{id}` and `{version}` for what varies; a row with a type of its own goes before one
-with `{type}`. `letter` is the SMART scope letter asked for (`` for none), `action` the audit's (`` for no audit).
+A path's shape has `{type}`, `{id}`, `{version}` and `{other}` for what varies; a row with a type of its own goes before
+one with `{type}`. `letter` is the SMART scope letter asked for (`` for none), `action` the audit's (`` for no audit).
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from fhir_server.audit import log
-from fhir_server.interactions import create, delete, history, patch, read, search_type, update, vread
+from fhir_server.audit import disclosures, log, proof
+from fhir_server.booking.operations import table as operations
+from fhir_server.interactions import (
+    batch,
+    conditional,
+    create,
+    delete,
+    history,
+    patch,
+    read,
+    search_many,
+    search_type,
+    transaction,
+    update,
+    vread,
+)
 from fhir_server.interactions.interaction import Interaction
+from fhir_server.interactions.operations import convert, everything, meta, validate
 from fhir_server.rest import capabilities
 
 TABLE: tuple[Interaction, ...] = (
-    Interaction("capabilities", "GET", "metadata", "", "", capabilities.handle, is_quick=True),
+    Interaction("capabilities", "GET", "metadata", "", "E", capabilities.handle, is_quick=True),
     Interaction("read", "GET", "AuditEvent/{id}", "r", "R", log.read),
+    Interaction("operation", "GET", "AuditEvent/{id}/$proof", "r", "E", proof.handle),
+    Interaction("operation", "GET", "Patient/{id}/$accounting-of-disclosures", "", "E", disclosures.accounting),
+    Interaction("operation", "GET", "Patient/{id}/$who-looked", "", "E", disclosures.page, format="text/html"),
+    Interaction("create", "POST", "AuditEvent", "c", "C", create.handle, "resource"),
     Interaction("search-type", "GET", "AuditEvent", "s", "E", log.search),
     Interaction("search-type", "POST", "AuditEvent/_search", "s", "E", log.search, "form"),
     Interaction("read", "GET", "{type}/{id}", "r", "R", read.handle, is_quick=True),
@@ -24,11 +43,30 @@ TABLE: tuple[Interaction, ...] = (
     Interaction("update", "PUT", "{type}/{id}", "u", "U", update.handle, "resource"),
     Interaction("patch", "PATCH", "{type}/{id}", "u", "U", patch.handle, "patch"),
     Interaction("delete", "DELETE", "{type}/{id}", "d", "D", delete.handle),
+    Interaction("update", "PUT", "{type}", "u", "U", conditional.update, "resource"),
+    Interaction("patch", "PATCH", "{type}", "u", "U", conditional.patch, "patch"),
+    Interaction("delete", "DELETE", "{type}", "d", "D", conditional.delete),
     Interaction("search-type", "GET", "{type}", "s", "E", search_type.handle),
     Interaction("search-type", "POST", "{type}/_search", "s", "E", search_type.handle, "form"),
+    Interaction("search-system", "GET", "", "", "E", search_many.system),
+    Interaction("search-system", "POST", "_search", "", "E", search_many.system, "form"),
+    Interaction("search-compartment", "GET", "{type}/{id}/{other}", "", "E", search_many.compartment),
+    Interaction("search-compartment", "POST", "{type}/{id}/{other}/_search", "", "E", search_many.compartment, "form"),
     Interaction("history-instance", "GET", "{type}/{id}/_history", "r", "R", history.handle),
     Interaction("history-type", "GET", "{type}/_history", "s", "R", history.handle),
     Interaction("history-system", "GET", "_history", "", "R", history.handle),
+    Interaction("operation", "GET", "{type}/{id}/$meta", "r", "R", meta.read, is_quick=True),
+    Interaction("operation", "GET", "{type}/{id}/_history/{version}/$meta", "r", "R", meta.read, is_quick=True),
+    Interaction("operation", "POST", "{type}/{id}/$meta-add", "u", "U", meta.add, "parameters"),
+    Interaction("operation", "POST", "{type}/{id}/$meta-delete", "u", "U", meta.delete, "parameters"),
+    Interaction("operation", "GET", "Patient/{id}/$everything", "r", "R", everything.handle),
+    Interaction("operation", "GET", "Encounter/{id}/$everything", "r", "R", everything.handle),
+    Interaction("operation", "POST", "{type}/$validate", "r", "E", validate.handle, "any"),
+    Interaction("operation", "POST", "{type}/{id}/$validate", "r", "E", validate.handle, "any"),
+    Interaction("operation", "POST", "$convert", "", "E", convert.handle, "any"),
+    Interaction("transaction", "POST", "", "", "", transaction.handle, "bundle", prepare=transaction.prepare),
+    Interaction("batch", "POST", "", "", "", None, "bundle", outside=batch.handle),
+    *operations.ROWS,
 )
 
 # Types that only the rows of their own serve.
@@ -43,31 +81,39 @@ class Found:
     type: str = ""
     id: str = ""
     version: str = ""
+    other: str = ""
 
 
 class Router:
     """Finds the row for a method and the segments of a path below the base."""
 
     def __init__(self, table: Sequence[Interaction] = TABLE) -> None:
-        self._rows: dict[tuple[str, str], Interaction] = {}
+        self._rows: dict[tuple[str, str], tuple[Interaction, tuple[str, ...]]] = {}
         self._methods: dict[str, list[str]] = {}
+        self._table = table
         for row in table:
-            shape = row.path.replace("{type}", "{}").replace("{id}", "{}").replace("{version}", "{}")
-            self._rows.setdefault((row.method, shape), row)
+            parts = tuple(row.path.split("/")) if row.path else ()
+            shape = "/".join("{}" if part[0] == "{" else part for part in parts)
+            names = tuple(part[1:-1] if part[0] == "{" else "type" if part[0].isupper() else "" for part in parts)
+            self._rows.setdefault((row.method, shape), (row, names))
             self._methods.setdefault(shape, []).append(row.method)
 
     def find(self, method: str, segments: tuple[str, ...]) -> Found | None:
         """The row and its variables; None when the method has no row at this path."""
         for shape in _shapes(segments):
-            row = self._rows.get((method, shape))
-            if row is not None:
-                has_type = row.path[:1] not in ("", "_", "$") and segments[0] != "metadata"
-                return Found(row, segments[0] if has_type else "", *_variables(segments))
+            entry = self._rows.get((method, shape))
+            if entry is not None:
+                row, names = entry
+                return Found(row, **{name: part for name, part in zip(names, segments, strict=True) if name})
         return None
 
     def methods(self, segments: tuple[str, ...]) -> list[str]:
         """The methods that have a row at this path; none when the path means nothing."""
         return [method for shape in _shapes(segments) for method in self._methods.get(shape, [])]
+
+    def named(self, name: str, path: str) -> Interaction | None:
+        """The row of a name at a path."""
+        return next((row for row in self._table if (row.name, row.path) == (name, path)), None)
 
 
 def _shapes(segments: tuple[str, ...]) -> list[str]:
@@ -77,8 +123,3 @@ def _shapes(segments: tuple[str, ...]) -> list[str]:
         varying[0] = "metadata"
     own = "/".join((*segments[:1], *varying[1:]))
     return [own] if segments and segments[0] in OWN_ROWS else [own, "/".join(varying)]
-
-
-def _variables(segments: tuple[str, ...]) -> tuple[str, str]:
-    id_ = segments[1] if len(segments) > 1 and segments[1][:1] not in ("_", "$") else ""
-    return id_, segments[3] if len(segments) > 3 else ""

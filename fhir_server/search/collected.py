@@ -41,5 +41,5 @@ class Collected:
 
 
 # (value, parameter code, note, where to). The note is what the value's path says: for a code the system of each code
-# of its binding, for a reference the type that it must point at.
+# of its binding, for a reference the type that it must point at, for a composite its components.
 Convert = Callable[[Any, str, Any, Collected], None]

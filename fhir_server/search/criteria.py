@@ -7,10 +7,11 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from fhir_server.fhir.errors import BadRequest
-from fhir_server.search import sought
-from fhir_server.search.escapes import split
+from fhir_server.fhir.reference import is_id
+from fhir_server.search import fulltext, sought
+from fhir_server.search.escapes import split, unescape
 from fhir_server.search.parameters import Parameter, Registry
-from fhir_server.search.plan import Chain, Has, Node, Not, Test, any_of
+from fhir_server.search.plan import Chain, Has, Node, Not, Test, Token, any_of
 from fhir_server.search.sought import Read, Reading
 
 # What each type of parameter takes: without a modifier (''), and with. `:missing`, `:not` and `:[type]` are apart.
@@ -22,10 +23,13 @@ _READERS: dict[str, dict[str, Read]] = {
     "quantity": {"": sought.quantity},
     "reference": {"": sought.reference, "identifier": sought.identifier},
     "uri": {"": sought.uri, "below": sought.uri_below, "above": sought.uri_above},
+    "special": {"": sought.place},
 }
+_READERS["composite"] = {"": sought.together(_READERS)}
 
 # Parameters of FHIR that have no SearchParameter with an expression.
-_UNSERVED = frozenset({"_text", "_content", "_filter", "_query", "_list", "_type", "_contained", "_containedType"})
+_UNSERVED = frozenset({"_filter", "_query", "_type", "_contained", "_containedType"})
+_WITHOUT_MISSING = frozenset({"composite", "special"})
 
 
 class UnknownParameter(BadRequest):
@@ -48,12 +52,13 @@ class Limits:
 
 @dataclass(frozen=True, slots=True)
 class Criteria:
-    """Reads criteria by a registry. `texts`: the extractor enters the texts of codes, so `:text` can be answered."""
+    """Reads criteria by a registry. `texts`, `content`: the extractor enters what `:text` and `_content` look at."""
 
     registry: Registry
     reading: Reading
     limits: Limits = field(default_factory=Limits)
     texts: bool = False
+    content: bool = False
 
     def node(self, type_: str, name: str, value: str) -> Node | None:
         """The node of one criterion; None when the value is empty. Raises BadRequest."""
@@ -65,10 +70,16 @@ class Criteria:
         link, dot, rest = name.partition(".")
         if dot:
             return self._chain(type_, link, rest, whole, value, _deeper(whole, depth))
+        if name in (fulltext.TEXT, fulltext.CONTENT):
+            return self._full_text(name, whole, value)
+        if name == "_list":
+            return self._list(whole, value)
         code, _, modifier = name.partition(":")
         parameter = self._parameter(type_, code, whole)
-        if modifier == "missing":
+        if modifier == "missing" and parameter.type not in _WITHOUT_MISSING:
             return _missing(parameter, whole, value)
+        if modifier in ("in", "not-in") and parameter.type == "token" and value:
+            return self._in_value_set(parameter, whole, value, modifier)
         read = self._reader(parameter, modifier, whole)
         alternatives = [part for part in split(value, ",") if part]
         if len(alternatives) > self.limits.alternatives:
@@ -79,6 +90,37 @@ class Criteria:
             return None
         node = any_of(*(read(parameter, whole, part, self.reading) for part in alternatives))
         return Not(node) if modifier == "not" else node
+
+    def _full_text(self, name: str, whole: str, value: str) -> Node | None:
+        if name == fulltext.CONTENT and not self.content:
+            raise UnknownParameter("'_content' is not indexed on this server.", expression=whole, code="not-supported")
+        parts = [unescape(part) for part in split(value, ",") if part]
+        return any_of(*(fulltext.node(name, part) for part in parts)) if parts else None
+
+    def _list(self, whole: str, value: str) -> Node | None:
+        """The members of a List (FHIR R4 search.html#list)."""
+        if value and not is_id(value):
+            raise BadRequest(f"'{whole}' takes the id of a List.", expression=whole, code="not-supported")
+        return Has("List", "item", Test("_id", "token", Token(value, None), single=True)) if value else None
+
+    def _in_value_set(self, parameter: Parameter, whole: str, value: str, modifier: str) -> Node:
+        """Any code of a value set that the definitions enumerate (FHIR R4 search.html#token)."""
+        try:
+            codes = self.registry.definitions.codes(value)
+        except KeyError:
+            codes = None
+        if codes is None:
+            raise BadRequest(
+                f"The value set of '{whole}' is not one that this server can enumerate.",
+                expression=whole,
+                code="not-supported",
+            )
+        if len(codes) > self.limits.alternatives:
+            raise BadRequest(f"The value set of '{whole}' is too large.", expression=whole, code="too-costly")
+        node = any_of(
+            *(Test(parameter.code, "token", Token(code, system), parameter.single) for system, code in sorted(codes))
+        )
+        return Not(node) if modifier == "not-in" else node
 
     def _has(self, aim: str, name: str, whole: str, value: str, depth: int) -> Node | None:
         parts = name.split(":", 3)
@@ -172,8 +214,10 @@ class Criteria:
         names = ["missing", *filter(None, _READERS[parameter.type])]
         if not self.texts and "text" in names:
             names.remove("text")
+        if parameter.type in _WITHOUT_MISSING:
+            names.remove("missing")
         if parameter.type == "token":
-            names.append("not")
+            names += ["not", "in", "not-in"]
         if parameter.type == "reference":
             names += parameter.targets[:5]
         return ", ".join(f":{name}" for name in names)

@@ -8,11 +8,14 @@ Source: FHIR R4 search.html#number, search.html#quantity.
 """
 
 import re
+from collections.abc import Callable
 from decimal import Context, Decimal, InvalidOperation
+from functools import lru_cache
 
 # Below and above every key.
 LEAST = ""
 GREATEST = "~"
+Scale = Callable[[Decimal | int], Decimal | int]
 
 _NUMBER = re.compile(r"[+-]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][+-]?[0-9]{1,6})?")
 _MIDDLE = ord("M")
@@ -20,6 +23,7 @@ _FLIP_DIGITS = str.maketrans("0123456789", "9876543210")
 _EXACT = Context(prec=4000, Emax=10_000_000, Emin=-10_000_000)
 
 
+@lru_cache(maxsize=8_192)
 def key(value: Decimal | int) -> str:
     """The order-preserving key of a finite number; equal numbers (1.5 and 1.50) have one key."""
     sign, digits, exponent = Decimal(value).as_tuple()
@@ -47,16 +51,18 @@ def parse(text: str) -> Decimal:
         raise ValueError(text) from error
 
 
-def implied(value: Decimal) -> tuple[str, str]:
+def implied(value: Decimal, scale: Scale | None = None) -> tuple[str, str]:
     """The interval that a number means by its precision: 100 is [99.5, 100.5), 1e2 is [50, 150)."""
     half = Decimal((0, (5,), int(value.as_tuple().exponent) - 1))
-    return key(_EXACT.subtract(value, half)), key(_EXACT.add(value, half))
+    lo, hi = _EXACT.subtract(value, half), _EXACT.add(value, half)
+    return (key(lo), key(hi)) if scale is None else (key(scale(lo)), key(scale(hi)))
 
 
-def approximately(value: Decimal) -> tuple[str, str]:
+def approximately(value: Decimal, scale: Scale | None = None) -> tuple[str, str]:
     """The interval from 10 % below to 10 % above a number, both included."""
     tenth = _EXACT.divide(abs(value), Decimal(10))
-    return key(_EXACT.subtract(value, tenth)), key(_EXACT.add(value, tenth)) + "!"
+    lo, hi = _EXACT.subtract(value, tenth), _EXACT.add(value, tenth)
+    return (key(lo), key(hi) + "!") if scale is None else (key(scale(lo)), key(scale(hi)) + "!")
 
 
 def _exponent_key(exponent: int) -> str:

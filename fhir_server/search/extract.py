@@ -5,8 +5,9 @@ from dataclasses import dataclass, field
 from datetime import UTC, tzinfo
 from typing import Any
 
+from fhir_server.search import composite, fulltext
 from fhir_server.search.collected import Collected, Convert
-from fhir_server.search.parameters import Parameter, Registry
+from fhir_server.search.parameters import Parameter, Registry, systems_of
 from fhir_server.search.paths import Function, Path
 from fhir_server.search.plan import Entries
 from fhir_server.search.values import converter
@@ -15,7 +16,8 @@ from fhir_server.search.values import converter
 class Extractor:
     """Makes index entries, reading dates without a zone in `zone` and URLs below `base_url` as local.
 
-    `texts` enters the texts of codes as well, for `:text`. Walks are compiled once a type and kept in `walks`, which
+    `texts` enters the texts of codes as well, for `:text`; `content` every word, for `_content`. Walks are compiled
+    once a type and kept in `walks`, which
     extractors of other tenants may share as long as they share the registry.
     """
 
@@ -26,12 +28,14 @@ class Extractor:
         zone: tzinfo = UTC,
         base_url: str = "",
         texts: bool = False,
+        content: bool = False,
         walks: "dict[str, Walk] | None" = None,
     ) -> None:
         self._registry = registry
         self._zone = zone
         self._base_url = base_url
         self._texts = texts
+        self._content = content
         self._walks = {} if walks is None else walks
 
     def entries(self, resource: Mapping[str, Any]) -> Entries:
@@ -41,6 +45,10 @@ class Extractor:
             self._walks[type_] = self._compile(type_)
         collected = Collected(self._zone, self._base_url, self._texts)
         _visit(self._walks[type_], resource, collected)
+        if "text" in resource:
+            collected.token |= {(fulltext.TEXT, word, ""): None for word in fulltext.narrative(resource)}
+        if self._content:
+            collected.token |= {(fulltext.CONTENT, word, ""): None for word in fulltext.content(resource)}
         return collected.entries()
 
     def _compile(self, type_: str) -> "Walk":
@@ -51,19 +59,12 @@ class Extractor:
         return branch.walk()
 
     def _end(self, parameter: Parameter, path: Path) -> "End":
+        if parameter.type == "composite":
+            return composite.convert, parameter.code, path.only
         convert = converter(parameter.type, path.type)
         if convert is None:
             raise TypeError(f"{parameter.code}: no entries from {path.type}")
-        return convert, parameter.code, path.only or self._systems(path)
-
-    def _systems(self, path: Path) -> dict[str, str] | None:
-        codes = self._registry.definitions.codes(path.value_set) if path.value_set else None
-        if not codes:
-            return None
-        systems: dict[str, str] = {}
-        for system, code in sorted(codes):
-            systems[code] = "" if code in systems else system  # a code of two systems has none
-        return systems
+        return convert, parameter.code, path.only or systems_of(self._registry.definitions, path)
 
 
 End = tuple[Convert, str, Any]

@@ -1,9 +1,10 @@
 """The search parameters of every type, each with the paths that its expression means (FHIR R4 searchparameter.html)."""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from fhir_server.search import values
+from fhir_server.search.composite import Ends, Pair
 from fhir_server.search.paths import Compiler, Path
 from fhir_server.search.plan import Shape
 from profiles.definitions import Component, Definitions, SearchParameter
@@ -29,6 +30,7 @@ class Parameter:
     targets: tuple[str, ...] = ()
     components: tuple[Component, ...] = ()
     single: bool = False
+    pair: Pair | None = field(default=None, repr=False)
 
     @property
     def is_searchable(self) -> bool:
@@ -47,6 +49,7 @@ class Registry:
             for base in parameter.bases:
                 self._by_base.setdefault(base, []).append(parameter)
         self._made: dict[str, Mapping[str, Parameter]] = {}
+        self._types = {each.url: each.type for each in (*definitions.search_parameters, *custom)}
 
     def parameters(self, type_: str) -> Mapping[str, Parameter]:
         """Code -> parameter of a resource type, those of every type included. Raises KeyError for another name."""
@@ -65,6 +68,8 @@ class Registry:
         return self.parameters(type_).get(code)
 
     def _parameter(self, type_: str, source: SearchParameter) -> Parameter:
+        if source.type == "composite":
+            return self._composite(type_, source)
         found = self._compiler.paths(type_, source.expression) if source.expression else ()
         paths = tuple(path for path in found if values.converter(source.type, path.type))
         shapes = dict.fromkeys(shape for path in paths for shape in values.shapes(source.type, path.type))
@@ -78,6 +83,53 @@ class Registry:
             source.components,
             _is_single(paths),
         )
+
+    def _composite(self, type_: str, source: SearchParameter) -> Parameter:
+        """A composite with one token; one of other components has no shapes, and cannot be searched."""
+        types = [self._types.get(component.definition, "") for component in source.components]
+        without = Parameter(source.code, source.type, source.url, (), (), (), source.components)
+        if len(types) != 2 or "token" not in types or not source.expression:
+            return without
+        bases = self._compiler.paths(type_, source.expression)
+        first, at = (True, 0) if types[0] == "token" else (False, 1)
+        value_type = types[1 - at]
+        # DocumentReference.relationship has the expressions of its components the wrong way round.
+        expressions = [component.expression for component in source.components]
+        ends: list[list[Ends]] = []
+        for base in bases:
+            found = [
+                (self._ends(type_, base, expressions[at], "token"), self._ends(type_, base, other, value_type))
+                for at, other in ((at, expressions[1 - at]), (1 - at, expressions[at]))
+            ]
+            ends.append(list(next((pair for pair in found if all(pair)), ((), ()))))
+        pairs = [Pair(tokens, held, value_type, first) for tokens, held in ends]
+        shapes = dict.fromkeys(
+            shape for pair in pairs for path, _, _ in pair.values for shape in values.shapes(value_type, path.type)
+        )
+        paths = tuple(replace(base, only=pair) for base, pair in zip(bases, pairs, strict=True))  # type: ignore[arg-type]
+        return Parameter(
+            source.code, source.type, source.url, tuple(shapes), paths, (), source.components, False,
+            pairs[0] if pairs else None,
+        )  # fmt: skip
+
+    def _ends(self, type_: str, base: Path, expression: str, parameter_type: str) -> Ends:
+        found = self._compiler.below(type_, base, expression)
+        return tuple(
+            (path, convert, systems_of(self.definitions, path) or path.only)
+            for path in found
+            if (convert := values.converter(parameter_type, path.type)) is not None
+        )
+
+
+def systems_of(definitions: Definitions, path: Path) -> dict[str, str] | None:
+    """The system of each code of a path's required binding."""
+    codes = definitions.codes(path.value_set) if path.value_set else None
+    if not codes:
+        return None
+    systems: dict[str, str] = {}
+    for system, code in sorted(codes):
+        systems[code] = "" if code in systems else system  # a code of two systems has none
+    return systems
 
 
 def _targets(source: SearchParameter, paths: tuple[Path, ...]) -> tuple[str, ...]:

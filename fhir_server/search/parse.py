@@ -65,6 +65,7 @@ class Parser:
     base_url: str = ""
     limits: Limits = field(default_factory=Limits)
     texts: bool = False
+    content: bool = False
 
     def parse(
         self, type_: str, pairs: Iterable[tuple[str, str]], now: Micros, *, lenient: bool = False
@@ -74,7 +75,7 @@ class Parser:
         Raises BadRequest for what is not understood; unknown parameters are dropped instead when `lenient`.
         """
         reading = Reading(now, self.registry.definitions.resource_types, self.zone, self.base_url)
-        made = _Request(Criteria(self.registry, reading, self.limits, self.texts), SearchRequest(type_))
+        made = _Request(Criteria(self.registry, reading, self.limits, self.texts, self.content), SearchRequest(type_))
         for name, value in pairs:
             try:
                 made.add(name, value)
@@ -159,7 +160,7 @@ def _sort(made: _Request, name: str, value: str) -> tuple[SearchRequest, str]:
     sorts = []
     for key in filter(None, value.split(",")):
         parameter = known.get(key.removeprefix("-"))
-        if parameter is None or not parameter.is_searchable:
+        if parameter is None or not parameter.is_searchable or parameter.type in ("composite", "special"):
             raise UnknownParameter(
                 f"{made.request.type} cannot be sorted by '{key.removeprefix('-')}'; name one of its search "
                 "parameters, with - before it for descending.",

@@ -61,6 +61,19 @@ class Compiler:
         except UnsupportedExpression:
             return (Path((_evaluated(expression),), "", ("", ""), many=True),)
 
+    def below(self, type_: str, base: Path, expression: str) -> tuple[Path, ...]:
+        """The paths of an expression from where `base` leads, without its steps."""
+        root = Path((), type_, (type_, type_))
+        try:
+            found = self._find(parse(expression), base, root)
+        except UnsupportedExpression:
+            return ()
+        return tuple(
+            replace(path, steps=path.steps[len(base.steps) :])
+            for path in found
+            if path.steps[: len(base.steps)] == base.steps
+        )
+
     def _find(self, tree: Tree, here: Path, root: Path) -> list[Path]:
         match tree:
             case Name("%resource"):

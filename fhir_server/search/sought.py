@@ -11,7 +11,7 @@ and `ap` on numbers by the written precision, for other prefixes exact.
 """
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, tzinfo
 from typing import Any
@@ -19,10 +19,11 @@ from typing import Any
 from fhir_server.fhir.clock import Micros
 from fhir_server.fhir.errors import BadRequest
 from fhir_server.fhir.reference import is_id, local_reference
-from fhir_server.search import dates, decimals
+from fhir_server.search import composite, dates, decimals, near
 from fhir_server.search.escapes import split, unescape
 from fhir_server.search.parameters import Parameter
 from fhir_server.search.plan import Box, Interval, Node, Not, Shape, Target, Test, Text, Token, Uri, all_of, any_of
+from fhir_server.search.spans import Scale, as_it_is, unit_of
 from fhir_server.search.text import fold
 
 PREFIXES = ("eq", "ne", "gt", "lt", "ge", "le", "sa", "eb", "ap")
@@ -125,8 +126,8 @@ def quantity(parameter: Parameter, name: str, value: str, _: Reading) -> Node:
     system, code = (unescape(part) for part in rest) if len(rest) == 2 else ("", "")
     if len(rest) not in (0, 2) or (system and not code):
         raise BadRequest(f"'{name}' takes a number, number|system|code or number||unit.", expression=name)
-    unit = f"{system}|{code}" if code else ""
-    return _compare(parameter, "quantity", *_number(name, written), unit=unit)
+    unit, scale = unit_of(system, code) if system else (f"|{code}" if code else "", as_it_is)
+    return _compare(parameter, "quantity", *_number(name, written, scale), unit=unit)
 
 
 def reference(parameter: Parameter, name: str, value: str, reading: Reading) -> Node:
@@ -154,6 +155,29 @@ def reference_of(type_: str) -> Read:
         if not is_id(id_):
             raise BadRequest(f"'{name}' takes the id of a {type_}.", expression=name)
         return Test(parameter.code, "reference", Target(id_, type_), parameter.single)
+
+    return read
+
+
+def place(parameter: Parameter, name: str, value: str, _: Reading) -> Node:
+    """`latitude|longitude|distance|units`."""
+    return near.node(parameter.code, name, unescape(value))
+
+
+def together(readers: Mapping[str, Mapping[str, Read]]) -> Read:
+    """A reader of composites, `value$value`, whose second component is read as its own type is."""
+
+    def read(parameter: Parameter, name: str, value: str, reading: Reading) -> Node:
+        pair, parts = parameter.pair, split(value, "$")
+        if pair is None or len(parts) != 2 or not all(parts):
+            raise BadRequest(f"'{name}' takes two values with a dollar sign between them.", expression=name)
+        first, second = parts if pair.token_first else reversed(parts)
+        token_ = _token(name, first)
+        if token_.code is None:
+            raise BadRequest(f"'{name}' takes a code, not a whole system.", expression=name)
+        key = token_.code if token_.system is None else f"{token_.system}|{token_.code}"
+        under = Parameter(composite.under(parameter.code, key), pair.value_type, "", parameter.shapes, (), ())
+        return readers[pair.value_type][""](under, name, second, reading)
 
     return read
 
@@ -191,7 +215,7 @@ def _prefix(name: str, value: str) -> tuple[str, str]:
     return prefix or "eq", rest
 
 
-def _number(name: str, value: str) -> tuple[str, str, str]:
+def _number(name: str, value: str, scale: Scale = as_it_is) -> tuple[str, str, str]:
     """(prefix, lo, hi) of a written number."""
     prefix, text = _prefix(name, value)
     try:
@@ -203,10 +227,10 @@ def _number(name: str, value: str) -> tuple[str, str, str]:
             expression=name,
         ) from error
     if prefix in ("eq", "ne"):
-        return prefix, *decimals.implied(parsed)
+        return prefix, *decimals.implied(parsed, scale)
     if prefix == "ap":
-        return prefix, *decimals.approximately(parsed)
-    return prefix, *decimals.exact(parsed)
+        return prefix, *decimals.approximately(parsed, scale)
+    return prefix, *decimals.exact(scale(parsed))
 
 
 def _compare(parameter: Parameter, shape: Shape, prefix: str, lo: Any, hi: Any, unit: str | None = None) -> Node:

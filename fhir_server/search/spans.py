@@ -1,11 +1,13 @@
 """Dates, numbers and quantities as index entries (FHIR R4 search.html#date, #number, #quantity)."""
 
+from collections.abc import Callable
 from decimal import Decimal
 from typing import Any
 
-from fhir_server.search import dates, decimals
+from fhir_server.search import dates, decimals, ucum
 from fhir_server.search.collected import Collected
 
+Scale = Callable[[Decimal | int], Decimal | int]
 ISO_CURRENCY = "urn:iso:std:iso:4217"
 
 
@@ -66,16 +68,17 @@ def number_range(value: dict[str, Any], param: str, _: Any, out: Collected) -> N
 def quantity(value: dict[str, Any], param: str, _: Any, out: Collected) -> None:
     """A quantity for each way that its unit may be sought."""
     if value.get("value") is not None:
-        lo, hi = _compared(value["value"], value.get("comparator"))
-        for unit in _units(value):
+        comparator = value.get("comparator")
+        for unit, scale in _units(value).items():
+            lo, hi = _compared(scale(value["value"]), comparator)
             out.quantity[(param, unit, lo, hi)] = None
 
 
 def quantity_range(value: dict[str, Any], param: str, _: Any, out: Collected) -> None:
     """A Range for each way that its unit may be sought."""
-    span = _range_interval(value)
-    if span:
-        for unit in _units({**value.get("high", {}), **value.get("low", {})}):
+    for unit, scale in _units({**value.get("high", {}), **value.get("low", {})}).items():
+        span = _range_interval(value, scale)
+        if span:
             out.quantity[(param, unit, *span)] = None
 
 
@@ -86,6 +89,19 @@ def money(value: dict[str, Any], param: str, _: Any, out: Collected) -> None:
         currency = {"system": ISO_CURRENCY, "code": value["currency"]} if "currency" in value else {}
         for unit in _units(currency):
             out.quantity[(param, unit, lo, hi)] = None
+
+
+def unit_of(system: str, code: str) -> tuple[str, Scale]:
+    """The unit under which values of a system's code are filed, and how a value becomes one of it."""
+    canonical = ucum.canonical(code) if system == ucum.SYSTEM else None
+    if canonical is None:
+        return f"{system}|{code}", as_it_is
+    return f"{system}|={canonical.name}", canonical.scale
+
+
+def as_it_is(value: Decimal | int) -> Decimal | int:
+    """The value."""
+    return value
 
 
 def _compared(value: Decimal | int, comparator: str | None) -> tuple[str, str]:
@@ -102,20 +118,21 @@ def _compared(value: Decimal | int, comparator: str | None) -> tuple[str, str]:
     return lo, hi
 
 
-def _range_interval(value: dict[str, Any]) -> tuple[str, str] | None:
+def _range_interval(value: dict[str, Any], scale: Scale = as_it_is) -> tuple[str, str] | None:
     low, high = (value.get(end, {}).get("value") for end in ("low", "high"))
     if low is None and high is None:
         return None
-    lo = decimals.LEAST if low is None else decimals.key(low)
-    return lo, decimals.GREATEST if high is None else max(decimals.exact(high)[1], lo + "!")
+    lo = decimals.LEAST if low is None else decimals.key(scale(low))
+    return lo, decimals.GREATEST if high is None else max(decimals.exact(scale(high))[1], lo + "!")
 
 
-def _units(value: dict[str, Any]) -> dict[str, None]:
-    units = {"": None}
+def _units(value: dict[str, Any]) -> dict[str, Scale]:
+    units: dict[str, Scale] = {"": as_it_is}
     code = value.get("code")
     if code:
-        units[f"{value['system']}|{code}" if "system" in value else f"|{code}"] = None
-        units[f"|{code}"] = None
+        unit, scale = unit_of(value.get("system", ""), code)
+        units[unit] = scale
+        units[f"|{code}"] = as_it_is
     if value.get("unit"):
-        units[f"|{value['unit']}"] = None
+        units[f"|{value['unit']}"] = as_it_is
     return units

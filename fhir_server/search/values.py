@@ -10,13 +10,14 @@ Decisions that the text leaves open:
                  contained resources have no entry
     canonical    is entered with and without `|version`
     Timing       is entered as its outline, from the first event or bound to the last
-    quantity     is entered for any unit, `system|code`, `|code` and `|unit`; with a comparator as an open interval
+    quantity     is entered for any unit, `system|code` (of UCUM the canonical unit, `system|=unit`), `|code` and
+                 `|unit`; with a comparator as an open interval
 """
 
 from decimal import Decimal
 from typing import Any
 
-from fhir_server.search import coded, pointers, spans
+from fhir_server.search import coded, near, pointers, spans
 from fhir_server.search.collected import Collected, Convert
 from fhir_server.search.plan import Shape
 
@@ -55,6 +56,7 @@ _TABLE: dict[str, dict[str, Convert]] = {
         **dict.fromkeys(_URIS, pointers.uri),
     },
     "uri": {**dict.fromkeys(_URIS, pointers.uri), "canonical": pointers.canonical},
+    "special": {"BackboneElement": near.convert},
 }
 
 # Types of which one value may make several entries of one shape (and, for a quantity, of one unit).
@@ -90,6 +92,8 @@ def shapes(parameter_type: str, fhir_type: str) -> tuple[Shape, ...]:
             return ("uri",)
         case ("token" | "string" | "date" | "number" | "quantity" | "uri") as shape, _:
             return (shape,)
+        case "special", _:
+            return ("number",)
     return ()
 
 

@@ -78,13 +78,14 @@ class HistoryQuery:
 
 @dataclass(frozen=True, slots=True)
 class AuditEntry:
-    """One thing that happened, as stored: `body` is its compact JSON; the rest is what it is found by."""
+    """One thing that happened. `body` is its canonical form, which the hash chain covers: a flat JSON object with
+    one-letter members, in which values under capital letters are texts that repeat from entry to entry, so that a
+    store may keep each of them once. `found` are the (kind, value) that it is found by.
+    """
 
     recorded: Micros
     body: bytes
-    patients: tuple[str, ...] = ()
-    agents: tuple[str, ...] = ()
-    entities: tuple[str, ...] = ()
+    found: tuple[tuple[str, str], ...] = ()
 
 
 class VersionConflict(Exception):
@@ -118,6 +119,24 @@ class Unit(Protocol):
 
     async def audited(self, query: "AuditQuery") -> Sequence["Recorded"]:
         """Audit entries of the tenant, those of every process, in the order that the query asks for."""
+
+    async def heads(self) -> Sequence["Head"]:
+        """The chains of all writers that are registered, by name."""
+
+    async def chained(self, chain: str, after: int, count: int) -> Sequence["Chained"]:
+        """Entries of a chain after a number, in its order."""
+
+    async def hashes(self, chain: str, after: int, upto: int) -> Sequence[bytes]:
+        """The hashes of a chain's entries after a number, up to another."""
+
+    async def seal(self, sealed: "Sealed") -> None:
+        """Keep a checkpoint under a new number, or another form of one that is there."""
+
+    async def sealed(self, after: int, count: int) -> Sequence["Sealed"]:
+        """Checkpoints after a number, in their order; `after` -1 with `count` 1: the last."""
+
+    async def purge(self, chain: str, upto: int) -> None:
+        """Remove a chain's entries up to a number for good; the chain goes on from there."""
 
     async def keep(self, kind: str, name: str, value: bytes, expires: Micros | None = None) -> None:
         """Keep a value by name, replacing what was there."""
@@ -165,7 +184,8 @@ class Store(Protocol):
 class AuditQuery:
     """Which audit entries: newest first, recorded in [since, before), found by one thing at most.
 
-    `found_by` is (kind, value) with kind one of `patient`, `agent`, `entity`; `ascending`: oldest first.
+    `found_by` is (kind, value) with kind one of `patient`, `agent`, `entity`, `correlation`; it may let a few others
+    through. `ascending`: oldest first.
     """
 
     since: Micros | None = None
@@ -184,6 +204,38 @@ class Recorded:
     id: str
     recorded: Micros
     body: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Head:
+    """Where a chain of audit entries stands: its name, how many entries it has had, and the hash of the last.
+
+    Every writer that ever wrote is registered: one whose entries cannot be read has the number -1.
+    """
+
+    chain: str
+    number: int
+    hash: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Chained:
+    """One entry of a chain as it is stored; `body` None when it cannot be read any more."""
+
+    number: int
+    recorded: Micros
+    body: bytes | None
+    hash: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Sealed:
+    """A checkpoint as it is kept: `body` is what was signed, `marks` what helps to name a changed entry."""
+
+    number: int
+    body: bytes
+    signature: bytes
+    marks: bytes = b""
 
 
 JsonObject = dict[str, Any]

@@ -1,11 +1,16 @@
 """From an agent's scopes and the policy to its Access: resolved once a token and cached with it (R-6.3)."""
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 
+from fhir_server.fhir.clock import Micros
+from fhir_server.fhir.reference import local_reference
 from fhir_server.interactions.access import Access, Agent, Grant
-from fhir_server.search.plan import NOTHING, Node
+from fhir_server.search.parse import Parser
+from fhir_server.search.plan import EVERYTHING, NOTHING, Node, Test, Token
+from smart_auth import constraints
 from smart_auth.errors import InvalidScope
-from smart_auth.scopes import Scope, parse
+from smart_auth.scopes import URI_FORM, PlainScope, Scope, parse
 from smart_auth.surfaces import rows
 from smart_auth.surfaces.policy import ALL_TYPES, POLICY, Rule, Who
 from smart_auth.surfaces.rows import Context
@@ -30,14 +35,19 @@ class Policies:
                 for type_ in self._types_of(rule):
                     self._by_type.setdefault(who, {}).setdefault(type_, []).append(rule)
 
-    def access_for(self, agent: Agent, surface: str = ANONYMOUS_SURFACE) -> Access:
-        """Scopes ∩ policy. Anonymous agents have the policy alone; a scope with a query part grants nothing."""
-        scopes = _usable(agent)
+    def access_for(
+        self, agent: Agent, surface: str = ANONYMOUS_SURFACE, parser: Parser | None = None, now: Micros = 0
+    ) -> Access:
+        """Scopes ∩ policy. Anonymous agents have the policy alone.
+
+        `parser` reads the search constraints of scopes; without one, a constrained scope grants nothing.
+        """
+        allowed = _allowed(agent, parser, now)
         grants: dict[str, tuple[Grant, ...]] = {}
         for type_, rules in self._by_type.get(who_is(agent, surface), {}).items():
-            whole, patient = _letters(agent, scopes, type_)
             context = Context(agent, type_, self._compartment)
-            made = [grant for rule in rules for grant in _grants(rule, context, whole, patient)]
+            on_type = _merged(one for one in allowed if one.type in ("*", type_))
+            made = [grant for rule in rules for one in on_type for grant in _grants(rule, context, one)]
             if made:
                 grants[type_] = tuple(made)
         return Access(agent, grants)
@@ -52,41 +62,62 @@ def who_is(agent: Agent, surface: str) -> Who:
     return "website-patient" if surface == "website" and agent.role in ("patient", "proxy") else agent.role
 
 
-def _usable(agent: Agent) -> tuple[Scope, ...]:
-    """The agent's resource scopes; system/ only without a person, patient/ and user/ only with one."""
+@dataclass(frozen=True, slots=True)
+class _Allowed:
+    """What one scope allows: letters of a type, on all that the policy lets through or the patient in context only."""
+
+    type: str
+    letters: frozenset[str]
+    is_patients: bool = False
+    rows: Node = EVERYTHING
+
+
+def _allowed(agent: Agent, parser: Parser | None, now: Micros) -> list[_Allowed]:
+    """What the agent's scopes allow; system/ only without a person, patient/ and user/ only with one."""
+    if agent.role == "public":
+        return [_Allowed("*", frozenset("cruds"))]
     found = []
     for text in agent.scopes:
         try:
             scope = parse(text)
         except InvalidScope:  # never issued by this server; it grants nothing
             continue
-        if isinstance(scope, Scope) and not scope.query and agent.is_human == (scope.level != "system"):
-            found.append(scope)
-    return tuple(found)
+        if isinstance(scope, Scope) and agent.is_human == (scope.level != "system"):
+            rows = constraints.plan(parser, scope, now)
+            found.append(_Allowed(scope.type, scope.letters, scope.level == "patient", rows))
+        elif isinstance(scope, PlainScope) and scope.text.removeprefix(URI_FORM) == "fhirUser":
+            found += _fhir_user(agent)
+    return found
 
 
-def _letters(agent: Agent, scopes: Iterable[Scope], type_: str) -> tuple[frozenset[str], frozenset[str]]:
-    """The letters on a type: those on all that the policy allows, and those on the patient in context only."""
-    if agent.role == "public":
-        return frozenset("cruds"), frozenset()
-    whole: frozenset[str] = frozenset()
-    patient: frozenset[str] = frozenset()
-    for scope in scopes:
-        if scope.type in ("*", type_):
-            if scope.level == "patient":
-                patient |= scope.letters
-            else:
-                whole |= scope.letters
-    return whole, patient - whole
+def _fhir_user(agent: Agent) -> list[_Allowed]:
+    """The scope fhirUser lets an app read the resource of the person who signed in, and no other."""
+    who = local_reference(agent.fhir_user)
+    return [] if who is None else [_Allowed(who.type, frozenset("r"), rows=Test("_id", "token", Token(who.id, "")))]
 
 
-def _grants(rule: Rule, context: Context, whole: frozenset[str], patient: frozenset[str]) -> Iterable[Grant]:
-    allowed = frozenset(rule.letters)
+def _merged(allowed: Iterable[_Allowed]) -> list[_Allowed]:
+    """Scopes of one type add up: one entry for each set of rows, without what a wider one allows already."""
+    letters: dict[tuple[bool, Node], frozenset[str]] = {}
+    for one in allowed:
+        letters[one.is_patients, one.rows] = letters.get((one.is_patients, one.rows), frozenset()) | one.letters
+    whole = letters.get((False, EVERYTHING), frozenset())
+    patient = letters.get((True, EVERYTHING), frozenset()) | whole
+    wider: dict[tuple[bool, Node], frozenset[str]] = {(False, EVERYTHING): frozenset(), (True, EVERYTHING): whole}
+    return [
+        _Allowed("", found - wider.get((is_patients, node), patient if is_patients else whole), is_patients, node)
+        for (is_patients, node), found in letters.items()
+    ]
+
+
+def _grants(rule: Rule, context: Context, allowed: _Allowed) -> Iterable[Grant]:
+    letters = frozenset(rule.letters) & allowed.letters
     elements = None if rule.elements is None else rule.elements[context.type]
-    filtered = rule.rows(context)
+    node = rule.rows(context)
     # Rows of patients and their proxies are their patient's already.
     is_own = context.agent.role in ("patient", "proxy") and rows.patient_of(context.agent) != ""
-    narrowed: Node = filtered if is_own else rows.both(filtered, rows.in_compartment(context))
-    for letters, node in ((allowed & whole, filtered), (allowed & patient, narrowed)):
-        if letters and node != NOTHING:
-            yield Grant(letters, node, elements, rule.name)
+    if allowed.is_patients and not is_own:
+        node = rows.both(node, rows.in_compartment(context))
+    node = rows.both(node, allowed.rows)
+    if letters and node != NOTHING:
+        yield Grant(letters, node, elements, rule.name)

@@ -2,8 +2,9 @@
 
 Letters are those of SMART scopes: c create, r read and instance history, u update and patch, d delete, s search.
 The cells of §7 are numbered row by row: R-7.1 is (booking proposals, Website Builder), R-7.18 (clinic configuration,
-Provider Portal). What no rule names is refused. Nobody creates, updates or deletes an AuditEvent. Booking rules narrow
-writes of Appointment further (`fhir_server.booking`), among them what needs a human (R-10.1).
+Provider Portal). What no rule names is refused. Nobody updates or deletes an
+AuditEvent; surfaces record their own (IHE ITI-20). Booking rules narrow writes of Appointment further
+(`fhir_server.booking`), among them what needs a human (R-10.1).
 """
 
 from collections.abc import Mapping
@@ -82,6 +83,7 @@ POLICY: tuple[Rule, ...] = (
     Rule("R-6.4 front desk reads configuration", ("front-desk",), CONFIGURATION, "rs"),
     # Auditors, administrators, other systems of the clinic.
     Rule("R-C.3 auditor reads the audit log", ("auditor",), ("AuditEvent",), "rs"),
+    Rule("R-6.5 surface records its own events", ("website", "service"), ("AuditEvent",), "c"),
     Rule("R-6.4 administrator", ("administrator",), (ALL_TYPES,), "cruds", but=("AuditEvent",)),
     Rule("R-6.4 administrator reads the audit log", ("administrator",), ("AuditEvent",), "rs"),
     Rule("R-7.6 service manages appointments", ("service",), SCHEDULING, "crus"),

@@ -45,7 +45,7 @@ class Tokens:
 
 def parts_of(folder: Path, store: Store | None = None) -> Parts:
     """The server's parts over a folder."""
-    return make_parts(Settings(data=folder, origin=ORIGIN), store=store)
+    return make_parts(Settings(data=folder, origin=ORIGIN, proposals_per_hour=0), store=store)
 
 
 async def make(parts: Parts, *, schedules: int = 1, slots: int = 1, patients: int = 0) -> Tokens:

@@ -90,7 +90,7 @@ async def test_sweeper_frees_slots_whose_holds_have_ended_and_says_so(harness: H
     assert await _end_holds(harness) == 0
     last = [event for event in await harness.events() if event.client == "server"]
     assert [(event.action, event.entity, event.before, event.rule) for event in last] == [
-        ("U", "Slot/1/_history/3", 2, "R-8.2 slot follows its appointments")
+        ("U", "Slot/1/_history/3", 2, "R-8.2 hold ended")
     ]
 
 

@@ -214,7 +214,7 @@ async def test_put_and_patch_confirm_alike(clinic: Harness) -> None:
     resource = await clinic.stored(f"Appointment/{by_put}")
     assert (await clinic.put(resource | {"status": "booked"}, "dr-lee")).status_code == 200
     one, two = await clinic.stored(f"Appointment/{by_patch}"), await clinic.stored(f"Appointment/{by_put}")
-    for name in ("id", "meta", "start", "end", "slot"):
+    for name in ("id", "meta", "start", "end", "slot", "extension"):
         del one[name], two[name]
     del one["participant"][0]["actor"], two["participant"][0]["actor"]
     assert one == two
@@ -226,7 +226,7 @@ async def test_put_and_patch_confirm_alike(clinic: Harness) -> None:
 async def test_references_in_every_form_are_taken_alike(clinic: Harness, base: str) -> None:
     """An absolute URL of this server is the same slot and the same person."""
     await clinic.seed(clinic.slot("s"), clinic.slot("t", 2 * DAY + 10 * MINUTE, schedule="kim"))
-    booked = appointment("a", "booked", "anna", start=clinic.at(2 * DAY), end=clinic.at(2 * DAY + HOUR))
+    booked = appointment("a", "booked", "anna", start=clinic.at(2 * DAY), end=clinic.at(2 * DAY + 30 * MINUTE))
     booked["slot"] = [{"reference": f"{base}Slot/s"}]
     booked["participant"] = [
         {"actor": {"reference": f"{base}Practitioner/dr-lee"}, "status": "accepted"},
@@ -242,7 +242,7 @@ async def test_references_in_every_form_are_taken_alike(clinic: Harness, base: s
     refused = await clinic.create(other, "dr-kim")
     assert refused.status_code == 409
     assert "Practitioner/dr-lee is already booked" in issue(refused)["diagnostics"]
-    twice = appointment("", "booked", "anna", "t", start=clinic.at(2 * DAY), end=clinic.at(2 * DAY + HOUR))
+    twice = appointment("", "booked", "anna", "t")
     del twice["id"]
     assert (await clinic.create(twice, "dr-kim")).status_code == 409
 
@@ -325,7 +325,9 @@ async def test_capacity_of_three(harness: Harness) -> None:
     assert (await harness.patch(f"Appointment/{proposals[0]}", to_status("cancelled"))).status_code == 200
     assert await _slot_status(harness) == "free"
     again = (await harness.stored(f"Appointment/{proposals[1]}"))["participant"][0]["actor"]["reference"]
-    twice = _confirmed(harness, again.partition("/")[2], "s", start=harness.at(2 * DAY), end=harness.at(2 * DAY + HOUR))
+    twice = _confirmed(
+        harness, again.partition("/")[2], "s", start=harness.at(2 * DAY), end=harness.at(2 * DAY + 30 * MINUTE)
+    )
     assert (await harness.create(twice, "dr-lee")).status_code == 409
     assert (await harness.patch(f"Appointment/{proposals[3]}", to_status("booked"))).status_code == 200
 

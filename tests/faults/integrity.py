@@ -19,8 +19,10 @@ from fhir_server.booking.states import OCCUPYING
 from fhir_server.fhir import json
 from fhir_server.search.extract import Extractor
 from fhir_server.search.parameters import Registry
-from fhir_server.store.sqlite.chain import GENESIS, link
+from fhir_server.store.chain import genesis, link
 from fhir_server.store.sqlite.entries import rows
+from fhir_server.store.sqlite.found import BLOCK_BITS, body_of, what
+from fhir_server.store.sqlite.names import Names
 from fhir_server.store.sqlite.schema import COLUMNS
 from profiles import definitions
 from tests.benchmarks.clinic import BASE, ZONE
@@ -71,25 +73,28 @@ def _whole(connection: apsw.Connection, name: str, found: Found) -> None:
 
 def _chain(connection: apsw.Connection, name: str, found: Found) -> list[Event]:
     """The events of one file, whose hashes, numbers and `audit_found` rows are looked at."""
-    events, before, expected = [], GENESIS, Counter[tuple[Any, ...]]()
+    events, before, expected = [], genesis("demo", chain_of(name)), Counter[tuple[Any, ...]]()
+    names = Names(connection)
     query = "SELECT number, recorded, body, hash FROM audit ORDER BY number"
-    for count, (number, recorded, body, hash_) in enumerate(connection.execute(query), start=1):
+    for count, (number, recorded, packed, hash_) in enumerate(connection.execute(query), start=1):
+        body = body_of(packed, names) or b""
         if number != count or hash_ != link(before, number, recorded, body):
             found.faults.append(f"{name}: the chain breaks at entry {number}")
             break
         before = hash_
         event = from_entry(recorded, body)
-        entry = event.entry()
-        for kind, values in (("patient", entry.patients), ("agent", entry.agents), ("entity", entry.entities)):
-            expected.update({(kind, value, recorded, number) for value in values})
+        expected.update({(number >> BLOCK_BITS, what(*thing), recorded, number) for thing in event.found()})
         events.append(event)
-    stored = Counter(
-        row
-        for table in ("audit_found", "audit_recent")
-        for row in connection.execute(f"SELECT kind, value, recorded, number FROM {table}")
-    )
+    stored = Counter(connection.execute("SELECT block, what, recorded, number FROM audit_found"))
+    recent = connection.execute("SELECT what, recorded, number FROM audit_recent")
+    stored.update((row[2] >> BLOCK_BITS, *row) for row in recent)
     found.faults += [f"{name}: audit_found differs in {row}" for row in _difference(stored, expected)]
     return events
+
+
+def chain_of(name: str) -> str:
+    """The chain that a file holds."""
+    return "c" if name == "clinic.db" else "r" + name.removeprefix("audit-").removesuffix(".db")
 
 
 def _versions(connection: apsw.Connection, found: Found) -> None:

@@ -183,6 +183,71 @@ RESOURCES: tuple[dict[str, Any], ...] = (
         "status": "completed",
         "questionnaire": "http://example.org/q/1|2.0",
     },
+    {
+        "resourceType": "Observation",
+        "id": "bp-1",
+        "status": "final",
+        "code": {"text": "blood pressure"},
+        "component": [
+            {"code": {"coding": [{"code": "sys"}]}, "valueQuantity": {"value": 120}},
+            {"code": {"coding": [{"code": "dia"}]}, "valueQuantity": {"value": 80}},
+        ],
+    },
+    {
+        "resourceType": "Observation",
+        "id": "bp-2",
+        "status": "final",
+        "code": {"text": "mean pressure"},
+        "valueQuantity": {"value": 120, "system": UCUM, "code": "mm[Hg]"},
+    },
+    {
+        "resourceType": "Group",
+        "id": "group-1",
+        "type": "person",
+        "actual": True,
+        "characteristic": [
+            {
+                "code": {"coding": [{"code": "gender"}]},
+                "valueCodeableConcept": {"coding": [{"code": "male"}]},
+                "exclude": False,
+            },
+            {"code": {"coding": [{"code": "smoker"}]}, "valueBoolean": False, "exclude": False},
+        ],
+    },
+    {
+        "resourceType": "DocumentReference",
+        "id": "doc-1",
+        "status": "current",
+        "content": [{"attachment": {"url": "http://example.org/x"}}],
+        "relatesTo": [
+            {"code": "replaces", "target": {"reference": "DocumentReference/doc-0"}},
+            {"code": "appends", "target": {"reference": "DocumentReference/doc-9"}},
+        ],
+    },
+    {"resourceType": "Location", "id": "mitte", "position": {"latitude": 52.5208, "longitude": 13.4094}},
+    {"resourceType": "Location", "id": "potsdam", "position": {"latitude": 52.3906, "longitude": 13.0645}},
+    {"resourceType": "Location", "id": "fiji", "position": {"latitude": -17.0, "longitude": 180.0}},
+    {"resourceType": "Location", "id": "nowhere"},
+    {
+        "resourceType": "Condition",
+        "id": "con-1",
+        "subject": {"reference": "Patient/pat-9"},
+        "code": {"coding": [{"display": "Pyrexia of unknown origin"}]},
+        "text": {"status": "generated", "div": '<div xmlns="http://www.w3.org/1999/xhtml">High <b>fever</b></div>'},
+    },
+    {
+        "resourceType": "Condition",
+        "id": "con-2",
+        "subject": {"reference": "Patient/pat-9"},
+        "text": {"status": "generated", "div": '<div xmlns="http://www.w3.org/1999/xhtml">low fever</div>'},
+    },
+    {
+        "resourceType": "List",
+        "id": "list-1",
+        "status": "current",
+        "mode": "working",
+        "entry": [{"item": {"reference": "Patient/pat-4"}}, {"item": {"reference": "Patient/pat-2"}}],
+    },
 )
 
 STRINGS = (
@@ -256,7 +321,7 @@ REFERENCES = (
     Case("Appointment", "actor:identifier=urn:npi|1", "app-2"),
     Case("Appointment", "practitioner:identifier=urn:npi|1", "app-2"),
     Case("Appointment", "patient:identifier=urn:npi|1", ""),
-    Case("Observation", "subject:missing=true", "obs-1 obs-2 obs-3 obs-4 obs-5 obs-6 obs-10"),
+    Case("Observation", "subject:missing=true", "obs-1 obs-2 obs-3 obs-4 obs-5 obs-6 obs-10 bp-1 bp-2"),
     Case("QuestionnaireResponse", "questionnaire=http://example.org/q/1", "qr-1"),
     Case("QuestionnaireResponse", "questionnaire=http://example.org/q/1|2.0", "qr-1"),
     Case("QuestionnaireResponse", "questionnaire=http://example.org/q/1|3.0", ""),
@@ -354,7 +419,73 @@ CHAINS = (
     Case("Observation", "patient._has:Appointment:patient:status=booked", "obs-7 obs-9"),
 )
 
-CASES = (*STRINGS, *TOKENS, *REFERENCES, *URIS, *DATES, *NUMBERS, *QUANTITIES, *CHAINS)
+COMPOSITES = (
+    Case("Observation", "code-value-quantity=1234-5$100" + _KILOGRAMS, "obs-1 obs-2"),
+    Case("Observation", "code-value-quantity=http://loinc.org|1234-5$gt100" + _KILOGRAMS, "obs-3 obs-4 obs-6"),
+    Case("Observation", "code-value-quantity=|1234-5$100", ""),
+    Case("Observation", "code-value-quantity=1234-6$100,1234-5$104", "obs-4"),
+    Case("Observation", "code-value-string=1234-5$gru", "obs-7"),
+    Case("Observation", "component-code-value-quantity=sys$120", "bp-1"),
+    Case("Observation", "component-code-value-quantity=sys$80", ""),
+    Case("Observation", "component-code-value-quantity=dia$80", "bp-1"),
+    Case("Observation", "component-code-value-quantity=sys$ge120&component-code-value-quantity=dia$lt90", "bp-1"),
+    Case("Observation", "combo-code-value-quantity=sys$120,1234-5$104", "bp-1 obs-4"),
+    Case("Group", "characteristic-value=gender$male", "group-1"),
+    Case("Group", "characteristic-value=gender$false", ""),
+    Case("Group", "characteristic-value=smoker$false", "group-1"),
+    Case("DocumentReference", "relationship=DocumentReference/doc-0$replaces", "doc-1"),
+    Case("DocumentReference", "relationship=DocumentReference/doc-0$appends", ""),
+)
+
+UNITS = (
+    Case("Observation", f"value-quantity=100000|{UCUM}|g", "obs-1"),
+    Case("Observation", f"value-quantity=1e5|{UCUM}|g", "obs-1 obs-2 obs-3 obs-4"),
+    Case("Observation", f"value-quantity=gt100500000|{UCUM}|mg", "obs-4 obs-6"),
+    Case("Observation", f"value-quantity=ap210|{UCUM}|[lb_av]", "obs-1 obs-2 obs-3 obs-4 obs-6"),
+    Case("Observation", f"value-quantity=16.0|{UCUM}|kPa", "bp-2"),
+    Case("Observation", f"value-quantity=100|{UCUM}|cm", ""),
+    Case("Observation", f"value-quantity=100|{UCUM}|kilograms", ""),
+)
+
+PLACES = (
+    Case("Location", "near=52.52|13.405|1|km", "mitte"),
+    Case("Location", "near=52.52|13.405|30|km", "mitte potsdam"),
+    Case("Location", "near=52.52|13.405|30000|m", "mitte potsdam"),
+    Case("Location", "near=52.52|13.405|18|[mi_i]", "mitte potsdam"),
+    Case("Location", "near=52.52|13.405|25", "mitte"),
+    Case("Location", "near=-17|179.9|50|km", "fiji"),
+    Case("Location", "near=-17|-179.9|50|km", "fiji"),
+    Case("Location", "near=89.9|0|100|km", ""),
+)
+
+WORDS = (
+    Case("Condition", "_text=fever", "con-1 con-2"),
+    Case("Condition", "_text=high FÉVER", "con-1"),
+    Case("Condition", "_text=fev", ""),
+    Case("Condition", "_text=div", ""),
+    Case("Condition", "_text=high,low", "con-1 con-2"),
+    Case("Condition", "code:text=pyrexia", "con-1"),
+    Case("Condition", "code:text=yrexia", ""),
+    Case("Patient", "gender:in=http://hl7.org/fhir/ValueSet/administrative-gender", "pat-1 pat-2"),
+    Case("Patient", "gender:not-in=http://hl7.org/fhir/ValueSet/administrative-gender", "pat-3 pat-4"),
+    Case("Patient", "_list=list-1", "pat-2 pat-4"),
+    Case("Patient", "_list=list-2", ""),
+)
+
+CASES = (
+    *COMPOSITES,
+    *UNITS,
+    *PLACES,
+    *WORDS,
+    *STRINGS,
+    *TOKENS,
+    *REFERENCES,
+    *URIS,
+    *DATES,
+    *NUMBERS,
+    *QUANTITIES,
+    *CHAINS,
+)
 
 ORDERED = (
     Case("Patient", "_sort=_id", "pat-1 pat-2 pat-3 pat-4"),
@@ -370,7 +501,11 @@ ORDERED = (
     Case("RiskAssessment", "_sort=probability", "risk-1 risk-2"),
     Case("RiskAssessment", "_sort=-probability", "risk-2 risk-1"),
     Case("Questionnaire", "_sort=-url", "q-3 q-1 q-2"),
-    Case("Observation", "value-quantity:missing=false&_sort=value-quantity,_id", "obs-2 obs-1 obs-5 obs-6 obs-3 obs-4"),
+    Case(
+        "Observation",
+        "value-quantity:missing=false&_sort=value-quantity,_id",
+        "obs-2 obs-1 obs-5 obs-6 obs-3 obs-4 bp-2",
+    ),
 )
 
 # What a client may not ask: answered with 400 and an issue that names the parameter.
@@ -403,11 +538,23 @@ REFUSED: tuple[tuple[str, str], ...] = (
     ("Observation", "value-quantity=5|mg"),
     ("Observation", "value-quantity=5|http://unitsofmeasure.org|"),
     ("Observation", "value-quantity=zz5"),
-    ("Observation", "code-value-quantity=1234-5$5"),
+    ("Observation", "code-value-quantity=1234-5"),
+    ("Observation", "code-value-quantity=1234-5$"),
+    ("Observation", "code-value-quantity=http://loinc.org|$5"),
+    ("Observation", "code-value-quantity=1234-5$many"),
+    ("Observation", "code-value-quantity:missing=true"),
+    ("Observation", "_sort=code-value-quantity"),
     ("RiskAssessment", "probability=1.2.3"),
     ("RiskAssessment", "probability=NaN"),
-    ("Location", "near=1|2"),
-    ("Patient", "_text=fever"),
+    ("Location", "near=1"),
+    ("Location", "near=91|0"),
+    ("Location", "near=1|2|3|parsecs"),
+    ("Location", "near=1|2|-3"),
+    ("Location", "near:missing=true"),
+    ("Patient", "_text=..."),
+    ("Patient", "_list=a b"),
+    ("Patient", "gender:in=http://example.org/unknown"),
+    ("Observation", "code:not-in=http://hl7.org/fhir/ValueSet/observation-codes"),
     ("Patient", "_content=fever"),
     ("Patient", "_filter=name eq x"),
     ("Patient", "identifier:of-type=urn:mrn|4711"),

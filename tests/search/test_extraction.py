@@ -152,7 +152,7 @@ def test_quantities_are_entered_for_each_way_to_name_the_unit() -> None:
     span = decimals.exact(Decimal("5.4"))
     assert rows(found, "quantity", "value-quantity") == [
         ("", *span),
-        ("http://unitsofmeasure.org|mg", *span),
+        ("http://unitsofmeasure.org|=g1", *decimals.exact(Decimal("0.0054"))),
         ("|mg", *span),
         ("|milligram", *span),
     ]

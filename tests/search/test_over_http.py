@@ -190,7 +190,7 @@ async def test_elements(world: Harness) -> None:
     assert "birthDate" in by_id["pat-1"]
 
 
-@pytest.mark.parametrize(("total", "told"), [("none", None), ("estimate", 10), ("accurate", 10), ("", None)])
+@pytest.mark.parametrize(("total", "told"), [("none", None), ("estimate", 12), ("accurate", 12), ("", None)])
 async def test_total(world: Harness, total: str, told: int | None) -> None:
     """search.html#total."""
     answer = await world.get(f"Observation?_count=2&_total={total}", "admin")

@@ -15,14 +15,14 @@ from profiles.definitions import load
 from tests.search.cases import BASE_URL, CASES, NOW, ORDERED, REFUSED, RESOURCES, ZONE, Case
 
 REGISTRY = Registry(load())
-PARSER = Parser(REGISTRY, zone=ZoneInfo(ZONE), base_url=BASE_URL)
+PARSER = Parser(REGISTRY, zone=ZoneInfo(ZONE), base_url=BASE_URL, texts=True)
 
 
 class World:
     """The resources of `cases` by their entries."""
 
     def __init__(self) -> None:
-        extractor = Extractor(REGISTRY, zone=ZoneInfo(ZONE), base_url=BASE_URL)
+        extractor = Extractor(REGISTRY, zone=ZoneInfo(ZONE), base_url=BASE_URL, texts=True)
         self.entries = {(each["resourceType"], each["id"]): extractor.entries(each) for each in RESOURCES}
 
     def target(self, type_: str, id_: str) -> Entries | None:

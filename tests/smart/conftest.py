@@ -14,15 +14,19 @@ from fastapi import FastAPI
 from joserfc import jwt
 from joserfc.jwk import ECKey, RSAKey
 
+from fhir_server.app import make_app, make_parts
 from fhir_server.fhir.clock import Ids, Micros
 from fhir_server.interactions.access import Access, Agent
+from fhir_server.settings import Settings
 from fhir_server.store.protocol import Unit
 from fhir_server.store.sqlite.store import SqliteStore
-from smart_auth import accounts, clients
+from smart_auth import accounts, clients, discovery
 from smart_auth.clients import Client
-from smart_auth.services import Services, TokenEvent
+from smart_auth.services import AuthEvent, Services
 from smart_auth.token import routes
 from smart_auth.tokens import Verifier
+from tests.smart.site import FixedClock as SiteClock
+from tests.smart.site import Site, fill
 
 ORIGIN = "https://fhir.example.org"
 SECRET = "a-secret-of-the-website"
@@ -49,17 +53,18 @@ class Clinic:
 
     services: Services
     clock: FixedClock
-    events: list[TokenEvent]
+    events: list[AuthEvent]
     keys: dict[str, Any]
     http: httpx.AsyncClient
     resolved: list[Agent] = field(default_factory=list)
 
     def verifier(self, **options: Any) -> Verifier:
-        def resolve(agent: Agent, surface: str) -> Access:
+        async def resolve(tenant: str, agent: Agent, surface: str) -> Access:
             self.resolved.append(agent)
             return Access(agent)
 
-        return Verifier(ORIGIN, self.clock, self.services.key_ring, resolve, **options)
+        is_revoked = options.pop("is_revoked", self.services.revocations.is_revoked)
+        return Verifier(ORIGIN, self.clock, self.services.key_ring, resolve, is_revoked, **options)
 
     async def write(self, work: Callable[[Unit], Any], tenant: str = "demo") -> Any:
         return await self.services.store.run(tenant, work, write=True)
@@ -102,9 +107,9 @@ class Clinic:
 async def clinic(tmp_path: Path) -> AsyncIterator[Clinic]:
     clock = FixedClock()
     store = SqliteStore(tmp_path, clock, Ids(clock))
-    events: list[TokenEvent] = []
+    events: list[AuthEvent] = []
 
-    async def record(event: TokenEvent) -> None:
+    async def record(event: AuthEvent) -> None:
         events.append(event)
 
     keys = {"rsa": RSAKey.generate_key(2048), "ec": ECKey.generate_key("P-384"), "other": RSAKey.generate_key(2048)}
@@ -152,6 +157,7 @@ async def clinic(tmp_path: Path) -> AsyncIterator[Clinic]:
     await store.run("demo", register, write=True)
     app = FastAPI()
     app.include_router(routes(services), prefix="/{tenant}/auth")
+    app.include_router(discovery.routes(services))
     transport = httpx.ASGITransport(app=app)
     async with httpx.AsyncClient(transport=transport, base_url=ORIGIN) as http:
         yield Clinic(services, clock, events, keys, http)
@@ -168,3 +174,15 @@ def decoded(token: str, part: int) -> dict[str, Any]:
 @pytest.fixture
 def read_jwt() -> Callable[[str, int], dict[str, Any]]:
     return decoded
+
+
+@pytest.fixture
+async def site(tmp_path: Path) -> AsyncIterator[Site]:
+    """A whole server, with a browser."""
+    made = SiteClock()
+    parts = make_parts(Settings(data=tmp_path / "site", origin=ORIGIN), clock=made)
+    await fill(parts)
+    app = make_app(parts)
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(app=app), base_url=ORIGIN) as browser:
+        yield Site(parts, made, browser, app)
+    await parts.store.close()

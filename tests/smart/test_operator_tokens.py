@@ -18,7 +18,7 @@ async def test_a_token_for_a_person(clinic: Any, read_jwt: Callable[..., Any]) -
     assert agent.is_human
     claims = read_jwt(token, 1)
     assert (claims["sub"], claims["surface"], claims["exp"] - claims["iat"]) == ("anna", "patient-portal", 3600)
-    assert [(e.outcome, e.subject, e.token_id) for e in clinic.events] == [("issued", "anna", claims["jti"])]
+    assert [(e.outcome, e.subject, e.token_id) for e in clinic.events] == [("done", "anna", claims["jti"])]
 
 
 async def test_a_token_for_a_client(clinic: Any) -> None:

@@ -28,7 +28,9 @@ def put(id_: str = "a", expected: int = 0, body: bytes | None = b"{}", **more: A
 
 
 def entry(recorded: int, body: bytes = b"{}", **found_by: tuple[str, ...]) -> AuditEntry:
-    return AuditEntry(recorded, body, **found_by)
+    kinds = {"patients": "patient", "agents": "agent", "entities": "entity"}
+    found = tuple((kinds[name], value) for name, values in found_by.items() for value in values)
+    return AuditEntry(recorded, body, found)
 
 
 async def write(store: Store, work: Callable[[Unit], Any], tenant: str = "demo") -> Any:

@@ -1,128 +1,104 @@
-"""The hash chain of the audit entries of one file, and how they are found again.
+"""The hash chain of the audit entries of one file.
 
-Each entry's hash covers its number, its time, its stored bytes and the hash before it, so that an entry which is
-changed, removed, inserted or moved breaks the chain from there on.
+Each entry's hash covers its number, its time, its body and the hash before it (`store.chain`). On disk the body is
+packed, and the hash is that of the body unpacked, which is also what an export has.
 """
 
-import hashlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import apsw
 
-from fhir_server.store.protocol import AuditEntry, AuditQuery, Recorded
+from fhir_server.store.chain import genesis, link
+from fhir_server.store.protocol import AuditEntry, Chained
+from fhir_server.store.sqlite import found
 from fhir_server.store.sqlite.entries import insert
-
-GENESIS = bytes(32)
-_MOST = 1 << 62
-# So many entries wait to be filed; a search for a patient, agent or entity looks through what they are found by.
-MOST_RECENT = 8_192
-
-
-def link(before: bytes, number: int, recorded: int, body: bytes) -> bytes:
-    """The hash of an entry: SHA-256 over the hash before it, its number and time (8 bytes each) and its body."""
-    return hashlib.sha256(before + number.to_bytes(8, "big") + recorded.to_bytes(8, "big") + body).digest()
+from fhir_server.store.sqlite.names import Names
+from fhir_server.store.sqlite.pack import pack
 
 
 class Chain:
     """Appends to one file's chain within an open transaction.
 
-    `begin` reads the head, which another process may have moved; `mark` and `restore` follow savepoints.
+    `begin` reads the head, which another process may have moved; `mark` and `restore` follow savepoints, `abandon`
+    a transaction that was rolled back.
     """
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, tenant: str, name: str, connection: apsw.Connection) -> None:
         self.name = name
-        self._number = 0
-        self._hash = GENESIS
+        self.names = Names(connection)
+        self._connection = connection
+        self._genesis = genesis(tenant, name)
+        self._number, self._hash, self._last_name = 0, self._genesis, 0
 
-    def begin(self, connection: apsw.Connection) -> None:
+    def begin(self) -> None:
         """Take up the chain where the file has it."""
-        row = connection.execute("SELECT number, hash FROM audit ORDER BY number DESC LIMIT 1").fetchone()
-        self._number, self._hash = row if row is not None else (0, GENESIS)
+        self._number, self._hash = head(self._connection) or (0, self._genesis)
+        self.names.begin()
+        self._last_name = self.names.last
 
-    def mark(self) -> tuple[int, bytes]:
+    def mark(self) -> tuple[int, bytes, int]:
         """The head, to come back to."""
-        return self._number, self._hash
+        return self._number, self._hash, self.names.last
 
-    def restore(self, mark: tuple[int, bytes]) -> None:
+    def restore(self, mark: tuple[int, bytes, int]) -> None:
         """Come back to a head, when what followed was rolled back."""
-        self._number, self._hash = mark
+        self._number, self._hash, last_name = mark
+        self.names.forget_after(last_name)
 
-    def append(self, connection: apsw.Connection, entry: AuditEntry) -> None:
-        """Add one entry."""
-        self.extend(connection, (entry,))
+    def abandon(self) -> None:
+        """Forget what the transaction that is rolled back has written."""
+        self.names.forget_after(self._last_name)
 
-    def extend(self, connection: apsw.Connection, entries: Iterable[AuditEntry]) -> None:
+    @property
+    def number(self) -> int:
+        """How many entries there are, those of the open transaction included."""
+        return self._number
+
+    def file(self) -> None:
+        """File what the newest entries are found by, once they are many."""
+        found.file(self._connection, self._number)
+
+    def extend(self, entries: Iterable[AuditEntry]) -> None:
         """Add entries in their order."""
-        rows, found = [], []
+        rows, named = [], []
+        number, head, names = self._number, self._hash, self.names
         for entry in entries:
-            self._number += 1
-            self._hash = link(self._hash, self._number, entry.recorded, entry.body)
-            rows.append((self._number, entry.recorded, entry.body, self._hash))
-            for kind, values in (("patient", entry.patients), ("agent", entry.agents), ("entity", entry.entities)):
-                found += [(kind, value, entry.recorded, self._number) for value in dict.fromkeys(values)]
-        insert(connection, "INSERT INTO audit (number, recorded, body, hash)", rows)
-        insert(connection, "INSERT INTO audit_recent (kind, value, recorded, number)", found)
-
-    def file(self, connection: apsw.Connection) -> None:
-        """File what the newest entries are found by, once they are many (schema, `audit_recent`)."""
-        oldest = connection.execute("SELECT number FROM audit_recent ORDER BY rowid LIMIT 1").fetchone()
-        if oldest is not None and self._number - oldest[0] >= MOST_RECENT:
-            connection.execute(
-                "INSERT INTO audit_found (kind, value, recorded, number) SELECT kind, value, recorded, number "
-                "FROM audit_recent ORDER BY kind, value, recorded, number; DELETE FROM audit_recent"
-            )
+            number += 1
+            head = link(head, number, entry.recorded, entry.body)
+            rows.append((number, entry.recorded, pack(entry.body, names), head))
+            named += [(found.what(*thing), entry.recorded, number) for thing in dict.fromkeys(entry.found)]
+        insert(self._connection, "INSERT INTO audit (number, recorded, body, hash)", rows)
+        found.add(self._connection, named)
+        found.widen(self._connection, self._number + 1, [row[1] for row in rows])
+        self._number, self._hash = number, head
 
 
-def entries(connection: apsw.Connection, chain: str, query: AuditQuery) -> list[Recorded]:
-    """The first entries of one file in the query's order, at most `count` of them."""
-    if query.id is not None:
-        return _by_id(connection, chain, query.id)
-    if query.found_by is None:
-        rows = _select(connection, chain, query, "audit AS a WHERE 1", "a.body")
-    else:
-        rows = []
-        for table in ("audit_found", "audit_recent"):
-            source = f"{table} AS a CROSS JOIN audit USING (number) WHERE a.kind = ? AND a.value = ?"
-            rows += _select(connection, chain, query, source, "audit.body", *query.found_by)
-        rows.sort(key=lambda row: (row[1], row[0]), reverse=not query.ascending)
-    return [Recorded(f"{chain}-{number}", recorded, body) for number, recorded, body in rows[: query.count]]
+def head(connection: apsw.Connection) -> tuple[int, bytes] | None:
+    """Number and hash of the last entry that was ever written; None before the first."""
+    row = connection.execute("SELECT number, hash FROM audit ORDER BY number DESC LIMIT 1").fetchone()
+    if row is None:  # none yet, or all of them purged
+        row = connection.execute("SELECT number, hash FROM audit_purged").fetchone()
+    return (int(row[0]), bytes(row[1])) if row is not None else None
 
 
-def _select(
-    connection: apsw.Connection, chain: str, query: AuditQuery, source: str, body: str, *found_by: str
-) -> list[tuple[int, int, bytes]]:
-    """Number, time and body of the first entries of `source`, whose rows are `a`."""
-    args: list[object] = list(found_by)
-    for bound, operator in ((query.since, ">="), (query.before, "<")):
-        if bound is not None:
-            source += f" AND a.recorded {operator} ?"
-            args.append(bound)
-    beyond, direction = (">", "ASC") if query.ascending else ("<", "DESC")
-    if query.after is not None:
-        recorded, after_id = query.after
-        source += f" AND a.recorded {beyond}= ? AND (a.recorded {beyond} ? OR a.number {beyond} ?)"
-        args += [recorded, recorded, _after_number(chain, after_id, ascending=query.ascending)]
-    sql = (
-        f"SELECT a.number, a.recorded, {body} FROM {source} "
-        f"ORDER BY a.recorded {direction}, a.number {direction} LIMIT ?"
+def purge(connection: apsw.Connection, upto: int) -> None:
+    """Remove entries for good, in an open transaction; the hash of the last of them stays."""
+    connection.execute("DELETE FROM audit_purged")
+    connection.execute("INSERT INTO audit_purged SELECT number, hash FROM audit WHERE number = ?", (upto,))
+    connection.execute("DELETE FROM audit_recent WHERE number <= ?", (upto,))
+    connection.execute("DELETE FROM audit_found WHERE block <= ? AND number <= ?", (upto >> found.BLOCK_BITS, upto))
+    connection.execute("DELETE FROM audit WHERE number <= ?", (upto,))
+
+
+def chained(connection: apsw.Connection, names: Names, after: int, count: int) -> Sequence[Chained]:
+    """Entries after a number, in the order of the chain; one that cannot be unpacked has None for a body."""
+    rows = connection.execute(
+        "SELECT number, recorded, body, hash FROM audit WHERE number > ? ORDER BY number LIMIT ?", (after, count)
     )
-    return list(connection.execute(sql, (*args, query.count)))
+    return [Chained(number, recorded, found.body_of(packed, names), hash_) for number, recorded, packed, hash_ in rows]
 
 
-def _after_number(chain: str, after_id: str, *, ascending: bool) -> int:
-    """Where this chain goes on among entries of the same time, which stand in the order of (chain, number)."""
-    after_chain, _, number = after_id.rpartition("-")
-    if after_chain == chain:
-        return int(number)
-    already_given = (chain < after_chain) if ascending else (chain > after_chain)
-    return _MOST if already_given == ascending else 0
-
-
-def _by_id(connection: apsw.Connection, chain: str, id_: str) -> list[Recorded]:
-    name, _, number = id_.rpartition("-")
-    if name != chain or not number.isascii() or not number.isdigit():
-        return []
-    row = connection.execute(
-        "SELECT recorded, body FROM audit WHERE number = ?", (int(number) & (2**63 - 1),)
-    ).fetchone()
-    return [Recorded(id_, *row)] if row is not None else []
+def hashes(connection: apsw.Connection, after: int, upto: int) -> Sequence[bytes]:
+    """The hashes of entries after a number, up to another."""
+    rows = connection.execute("SELECT hash FROM audit WHERE number > ? AND number <= ? ORDER BY number", (after, upto))
+    return [row[0] for row in rows]

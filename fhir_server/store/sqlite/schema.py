@@ -55,16 +55,23 @@ def _declared(shape: str, column: str) -> str:
     return "INTEGER" if is_number else "TEXT"
 
 
+# What the newest entries are found by is appended to `audit_recent`, and filed into `audit_found` many at a time: filed
+# one at a time, nearly every row would touch a page of its own, and each commit write all of those.
 _AUDIT = """
     CREATE TABLE audit (number INTEGER PRIMARY KEY, recorded INTEGER NOT NULL, body BLOB NOT NULL, hash BLOB NOT NULL);
     CREATE INDEX audit_by_time ON audit (recorded, number);
-    CREATE TABLE audit_found (kind TEXT NOT NULL, value TEXT NOT NULL, recorded INTEGER NOT NULL,
-        number INTEGER NOT NULL, PRIMARY KEY (kind, value, recorded, number)) WITHOUT ROWID;"""
-# What the newest entries are found by is appended here, and filed into `audit_found` many at a time: filed one at a
-# time, nearly every row would touch a page of its own, and each commit write all of those.
-_AUDIT_RECENT = """
-    CREATE TABLE audit_recent (kind TEXT NOT NULL, value TEXT NOT NULL, recorded INTEGER NOT NULL,
-        number INTEGER NOT NULL);"""
+    CREATE TABLE audit_found (block INTEGER NOT NULL, what INTEGER NOT NULL, recorded INTEGER NOT NULL,
+        number INTEGER NOT NULL, PRIMARY KEY (block, what, recorded, number)) WITHOUT ROWID;
+    CREATE TABLE audit_recent (what INTEGER NOT NULL, recorded INTEGER NOT NULL, number INTEGER NOT NULL);
+    CREATE TABLE audit_block (block INTEGER PRIMARY KEY, lo INTEGER NOT NULL, hi INTEGER NOT NULL);
+    CREATE TABLE audit_name (number INTEGER PRIMARY KEY, text TEXT NOT NULL UNIQUE);
+    CREATE TABLE audit_purged (number INTEGER NOT NULL, hash BLOB NOT NULL);"""
+# Who writes chains, and the signed checkpoints over all of them.
+_SEALS = """
+    CREATE TABLE audit_writer (chain TEXT PRIMARY KEY) WITHOUT ROWID;
+    CREATE TABLE audit_seal (number INTEGER PRIMARY KEY, body BLOB NOT NULL, signature BLOB NOT NULL,
+        marks BLOB NOT NULL);
+    INSERT INTO audit_writer VALUES ('c');"""
 
 # One script a schema version; a file of version n is brought forward by the scripts from n on.
 CLINIC_MIGRATIONS: tuple[str, ...] = (
@@ -82,10 +89,10 @@ CLINIC_MIGRATIONS: tuple[str, ...] = (
     CREATE TABLE change (number INTEGER PRIMARY KEY AUTOINCREMENT, type TEXT NOT NULL, id TEXT NOT NULL,
         version INTEGER NOT NULL, updated INTEGER NOT NULL);
     {_AUDIT}
+    {_SEALS}
     """,
-    _AUDIT_RECENT,
 )
-AUDIT_MIGRATIONS: tuple[str, ...] = (_AUDIT, _AUDIT_RECENT)
+AUDIT_MIGRATIONS: tuple[str, ...] = (_AUDIT,)
 
 
 @lru_cache(maxsize=16_384)

@@ -2,7 +2,7 @@
 
     DATA/tenants/{tenant}/clinic.db     resources, history, indexes, kept values, outbox, audit of changes
     DATA/tenants/{tenant}/audit-N.db    audit of reads and refusals, one file for each process
-    DATA/server/audit-N.db              audit of what belongs to no tenant
+    DATA/server/                        the same for what belongs to no tenant: the server's own log
 
 Several processes may have one DATA open. Files are opened when they are needed; a bounded number stays open.
 """
@@ -20,11 +20,11 @@ from typing import TypeVar
 from fhir_server.fhir.clock import Clock, Ids
 from fhir_server.fhir.errors import BadRequest, Conflict, NotFound
 from fhir_server.search.plan import Query
-from fhir_server.store.protocol import AuditEntry, AuditQuery, Recorded, Work
+from fhir_server.store.protocol import AuditEntry, AuditQuery, Recorded, Unit, Work
 from fhir_server.store.sqlite import search
 from fhir_server.store.sqlite.estimate import Estimates
 from fhir_server.store.sqlite.schema import CLINIC_MIGRATIONS, check_library, connect
-from fhir_server.store.sqlite.tenant import AuditFile, ClinicFile, Reader, unavailable_on_failure
+from fhir_server.store.sqlite.tenant import AuditFile, ClinicFile, unavailable_on_failure
 
 T = TypeVar("T")
 
@@ -36,7 +36,7 @@ READER_THREADS = 2
 
 @dataclass(slots=True)
 class _Open:
-    clinic: ClinicFile | None
+    clinic: ClinicFile
     audit: AuditFile
     in_use: int = field(default=0)
 
@@ -48,8 +48,7 @@ class _Open:
         self.in_use -= 1
 
     def close(self) -> None:
-        if self.clinic is not None:
-            self.clinic.close()
+        self.clinic.close()
         self.audit.close()
 
 
@@ -68,7 +67,6 @@ class SqliteStore:
     async def run(self, tenant: str, work: Work[T], *, write: bool, quick: bool = False) -> T:
         """Do `work` in one Unit. `quick` says that a read is a few look-ups, not worth another thread."""
         with self._using(tenant) as files:
-            assert files.clinic is not None
             if write:
                 return await files.clinic.write(work)
             if quick:
@@ -83,11 +81,11 @@ class SqliteStore:
 
     async def server_log(self, query: AuditQuery) -> Sequence[Recorded]:
         """Audit entries of what belongs to no tenant."""
-        reader = Reader(self._folder / "server", self._vfs, None)
-        try:
-            return reader.audited(query)
-        finally:
-            reader.close()
+
+        async def work(unit: Unit) -> Sequence[Recorded]:
+            return await unit.audited(query)
+
+        return await self.run(SERVER, work, write=False)
 
     async def explain(self, tenant: str, query: Query) -> search.Route:
         """How a search would run."""
@@ -130,7 +128,7 @@ class SqliteStore:
             self._open.popitem()[1].close()
 
     def _path(self, tenant: str) -> Path:
-        return self._folder / "tenants" / tenant
+        return self._folder / "tenants" / tenant if tenant != SERVER else self._folder / "server"
 
     def _using(self, tenant: str) -> _Open:
         """The tenant's files, to be held (`with`) while they are used."""
@@ -142,14 +140,12 @@ class SqliteStore:
 
     def _open_files(self, tenant: str) -> _Open:
         with unavailable_on_failure():
-            if tenant == SERVER:
-                files = _Open(None, AuditFile(self._folder / "server", self._vfs))
-            elif not self.has(tenant):
+            if tenant != SERVER and not self.has(tenant):
                 raise NotFound("There is no clinic of this name on this server.")
-            else:
-                path = self._path(tenant)
-                clinic = ClinicFile(path / "clinic.db", self._clock, self._ids, self._vfs)
-                files = _Open(clinic, AuditFile(path, self._vfs))
+            path = self._path(tenant)
+            clinic = ClinicFile(path / "clinic.db", tenant, self._clock, self._ids, self._vfs)
+            files = _Open(clinic, AuditFile(path, tenant, self._vfs))
+            clinic.register(files.audit.chain)
         self._open[tenant] = files
         self._close_idle()
         return files

@@ -1,7 +1,6 @@
 """One tenant's open files: the clinic's, with its writer and readers, and the audit files of reads and refusals."""
 
 import fcntl
-import heapq
 from collections.abc import Sequence
 from pathlib import Path
 from queue import Empty, LifoQueue
@@ -12,10 +11,11 @@ import apsw
 
 from fhir_server.fhir.clock import Clock, Ids
 from fhir_server.fhir.errors import Unavailable, Unprocessable
-from fhir_server.store.protocol import AuditEntry, AuditQuery, Recorded, Work
-from fhir_server.store.sqlite.chain import Chain, entries
+from fhir_server.store.protocol import AuditEntry, Work
+from fhir_server.store.sqlite.chain import Chain
 from fhir_server.store.sqlite.commit import GroupCommit, Job
 from fhir_server.store.sqlite.estimate import Estimates
+from fhir_server.store.sqlite.reader import CLINIC_CHAIN, Reader
 from fhir_server.store.sqlite.schema import AUDIT_MIGRATIONS, CLINIC_MIGRATIONS, connect
 from fhir_server.store.sqlite.unit import SqliteUnit, drive
 
@@ -40,52 +40,24 @@ class unavailable_on_failure:  # noqa: N801 - a context manager, without the cos
             raise Unavailable("The store cannot take this now; nothing was changed. Try again later.") from error
 
 
-class Reader:
-    """Connections for one thread: the clinic's file, where there is one, and the audit files of all processes."""
-
-    def __init__(self, folder: Path, vfs: str | None, clinic: apsw.Connection | None) -> None:
-        self._folder, self._vfs = folder, vfs
-        self._audit: dict[str, apsw.Connection] = {}
-        self.clinic = clinic
-        self.deadline = 0.0  # by `monotonic`; what still reads then is interrupted
-
-    def audited(self, query: AuditQuery) -> list[Recorded]:
-        """Entries of changes, reads and refusals, in the query's order."""
-        for path in self._folder.glob("audit-*.db"):
-            chain = "r" + path.stem.removeprefix("audit-")
-            if chain not in self._audit:
-                self._audit[chain] = connect(path, AUDIT_MIGRATIONS, vfs=self._vfs)
-        lists = [entries(connection, chain, query) for chain, connection in self._audit.items()]
-        if self.clinic is not None:
-            lists.append(entries(self.clinic, "c", query))
-        return list(heapq.merge(*lists, key=_order, reverse=not query.ascending))[: query.count]
-
-    def close(self) -> None:
-        """Close all connections."""
-        for connection in self._audit.values():
-            connection.close()
-        if self.clinic is not None:
-            self.clinic.close()
-
-
-def _order(entry: Recorded) -> tuple[int, str, int]:
-    chain, _, number = entry.id.rpartition("-")
-    return entry.recorded, chain, int(number)
-
-
 class ClinicFile:
     """The file of a clinic's resources and of the audit entries of their changes."""
 
-    def __init__(self, path: Path, clock: Clock, ids: Ids, vfs: str | None = None) -> None:
-        self._path, self._clock, self._ids, self._vfs = path, clock, ids, vfs
+    def __init__(self, path: Path, tenant: str, clock: Clock, ids: Ids, vfs: str | None = None) -> None:
+        self._path, self._tenant, self._clock, self._ids, self._vfs = path, tenant, clock, ids, vfs
         self._reader = self._open_reader()
         self._readers: LifoQueue[Reader] = LifoQueue()
         self._writer_connection = connect(path, CLINIC_MIGRATIONS, vfs=vfs)
-        self._own_reader = Reader(path.parent, vfs, self._writer_connection)
-        self._chain = Chain("c")
+        self._chain = Chain(tenant, CLINIC_CHAIN, self._writer_connection)
+        self._own_reader = Reader(path.parent, tenant, vfs, self._writer_connection, self._chain.names)
         self._estimates = Estimates()
         self._unit = SqliteUnit(self._own_reader, clock, ids, self._estimates, self._chain)
         self._writer: GroupCommit[Work[Any]] = GroupCommit(f"writer {path.parent.name}", self._commit)
+
+    def register(self, chain: str) -> None:
+        """Have it known, durably, that there is a writer of this chain. Before any work is done only."""
+        with unavailable_on_failure():
+            self._writer_connection.execute("INSERT OR IGNORE INTO audit_writer (chain) VALUES (?)", (chain,))
 
     async def write(self, work: Work[T]) -> T:
         """Do `work` in the writer's thread; its result once durable."""
@@ -119,13 +91,12 @@ class ClinicFile:
         connection = connect(self._path, CLINIC_MIGRATIONS, vfs=self._vfs)
         connection.execute("PRAGMA query_only=ON")
         connection.execute("PRAGMA wal_autocheckpoint=0")  # the writer is the one checkpointer
-        reader = Reader(self._path.parent, self._vfs, connection)
+        reader = Reader(self._path.parent, self._tenant, self._vfs, connection)
         connection.set_progress_handler(lambda: monotonic() > reader.deadline, 200_000)
         return reader
 
     def _read(self, reader: Reader, work: Work[T]) -> T:
         connection = reader.clinic
-        assert connection is not None
         reader.deadline = monotonic() + LONGEST_READ_SECONDS
         with unavailable_on_failure():
             connection.execute("BEGIN")  # one snapshot for all that the work reads
@@ -139,14 +110,15 @@ class ClinicFile:
         try:
             with unavailable_on_failure():
                 self._writer_connection.execute("BEGIN IMMEDIATE")
-                self._chain.begin(self._writer_connection)
-                self._chain.file(self._writer_connection)
+                self._chain.begin()
+                self._chain.file()
                 for job in batch:
                     self._do(job)
                 self._writer_connection.execute("COMMIT")
         except BaseException as error:  # noqa: BLE001 - whatever it is, every job of the batch is told
             if self._writer_connection.in_transaction:
                 self._writer_connection.execute("ROLLBACK")
+            self._chain.abandon()
             for job in batch:
                 job.result, job.error = None, error
 
@@ -167,11 +139,12 @@ class ClinicFile:
 class AuditFile:
     """The append-only file of reads and refusals that this process writes for one tenant."""
 
-    def __init__(self, folder: Path, vfs: str | None = None) -> None:
-        self._number, self._lock = _claim(folder)
-        self._connection = connect(folder / f"audit-{self._number}.db", AUDIT_MIGRATIONS, vfs=vfs)
-        self._chain = Chain(f"r{self._number}")
-        self._chain.begin(self._connection)
+    def __init__(self, folder: Path, tenant: str, vfs: str | None = None) -> None:
+        number, self._lock = _claim(folder)
+        self.chain = f"r{number}"
+        self._connection = connect(folder / f"audit-{number}.db", AUDIT_MIGRATIONS, vfs=vfs)
+        self._chain = Chain(tenant, self.chain, self._connection)
+        self._chain.begin()
         self._writer: GroupCommit[Sequence[AuditEntry]] = GroupCommit(f"audit {folder.name}", self._commit)
 
     async def record(self, found: Sequence[AuditEntry]) -> None:
@@ -189,8 +162,8 @@ class AuditFile:
         try:
             with unavailable_on_failure():
                 self._connection.execute("BEGIN IMMEDIATE")
-                self._chain.file(self._connection)
-                self._chain.extend(self._connection, (entry for job in batch for entry in job.input))
+                self._chain.file()
+                self._chain.extend(entry for job in batch for entry in job.input)
                 self._connection.execute("COMMIT")
         except BaseException as error:  # noqa: BLE001 - whatever it is, every job of the batch is told
             if self._connection.in_transaction:

@@ -5,19 +5,20 @@ end in one go while it holds the lock, and no other work comes between.
 """
 
 from collections.abc import Coroutine, Sequence
-from typing import Protocol, TypeVar
-
-import apsw
+from typing import TypeVar
 
 from fhir_server.fhir.clock import Clock, Ids, Micros
 from fhir_server.search.plan import Position, Query
 from fhir_server.store.protocol import (
     AuditEntry,
     AuditQuery,
+    Chained,
+    Head,
     HistoryQuery,
     Page,
     Put,
     Recorded,
+    Sealed,
     Stored,
     VersionConflict,
     Work,
@@ -27,28 +28,19 @@ from fhir_server.store.sqlite.chain import Chain
 from fhir_server.store.sqlite.compile import Sql, join
 from fhir_server.store.sqlite.entries import INSERT, insert, rows
 from fhir_server.store.sqlite.estimate import Estimates
+from fhir_server.store.sqlite.reader import Reader
 
 T = TypeVar("T")
 
 _CURRENT = "SELECT version, updated, body, key, patients FROM resource WHERE type = ? AND id = ?"
 
 
-class Reading(Protocol):
-    """What a Unit reads from."""
-
-    clinic: apsw.Connection | None
-
-    def audited(self, query: AuditQuery) -> Sequence[Recorded]:
-        """Audit entries, in the order that the query asks for."""
-
-
 class SqliteUnit:
     """Atomic work on one tenant's file."""
 
     def __init__(
-        self, reader: Reading, clock: Clock, ids: Ids, estimates: Estimates, chain: Chain | None = None
+        self, reader: Reader, clock: Clock, ids: Ids, estimates: Estimates, chain: Chain | None = None
     ) -> None:
-        assert reader.clinic is not None
         self._connection = reader.clinic
         self._reader = reader
         self._clock = clock
@@ -128,11 +120,41 @@ class SqliteUnit:
         """Record what this Unit does."""
         if self._chain is None:
             raise RuntimeError("a Unit for reading records nothing; use Store.record")
-        self._chain.append(self._connection, entry)
+        self._chain.extend((entry,))
 
     async def audited(self, query: AuditQuery) -> Sequence[Recorded]:
         """Audit entries, in the order that the query asks for."""
         return self._reader.audited(query)
+
+    async def heads(self) -> Sequence[Head]:
+        """The chains of all writers that are registered, by name."""
+        return self._reader.heads()
+
+    async def chained(self, chain: str, after: int, count: int) -> Sequence[Chained]:
+        """Entries of a chain after a number, in its order."""
+        return self._reader.chained(chain, after, count)
+
+    async def hashes(self, chain: str, after: int, upto: int) -> Sequence[bytes]:
+        """The hashes of a chain's entries after a number, up to another."""
+        return self._reader.hashes(chain, after, upto)
+
+    async def seal(self, sealed: Sealed) -> None:
+        """Keep a checkpoint, or another form of it."""
+        self._connection.execute(
+            "INSERT INTO audit_seal (number, body, signature, marks) VALUES (?, ?, ?, ?) "
+            "ON CONFLICT (number) DO UPDATE SET marks = excluded.marks",
+            (sealed.number, sealed.body, sealed.signature, sealed.marks),
+        )
+
+    async def sealed(self, after: int, count: int) -> Sequence[Sealed]:
+        """Checkpoints after a number, in their order; the last when that is -1."""
+        where = "number > ? ORDER BY number" if after >= 0 else "? ORDER BY number DESC"
+        sql = f"SELECT number, body, signature, marks FROM audit_seal WHERE {where} LIMIT ?"
+        return [Sealed(*row) for row in self._connection.execute(sql, (after, count))]
+
+    async def purge(self, chain: str, upto: int) -> None:
+        """Remove a chain's entries up to a number."""
+        self._reader.purge(chain, upto)
 
     async def keep(self, kind: str, name: str, value: bytes, expires: Micros | None = None) -> None:
         """Keep a value by name, replacing what was there."""

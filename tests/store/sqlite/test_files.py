@@ -11,9 +11,11 @@ import pytest
 
 from fhir_server.fhir.clock import Ids
 from fhir_server.fhir.errors import Unavailable
+from fhir_server.store.chain import genesis, link
 from fhir_server.store.protocol import AuditEntry, AuditQuery, HistoryQuery, Put, Unit
 from fhir_server.store.sqlite import schema
-from fhir_server.store.sqlite.chain import GENESIS, link
+from fhir_server.store.sqlite.found import body_of
+from fhir_server.store.sqlite.names import Names
 from fhir_server.store.sqlite.schema import CLINIC_MIGRATIONS, connect, param_number
 from fhir_server.store.sqlite.store import SqliteStore
 from profiles.definitions import load
@@ -152,8 +154,10 @@ async def test_several_processes_share_a_folder(tmp_path: Path) -> None:
 def _length_of_chain(path: Path) -> int:
     """How many entries a file's chain has; fails where it is broken."""
     connection = apsw.Connection(str(path))
-    before, length = GENESIS, 0
-    for number, recorded, body, hash_ in connection.execute("SELECT * FROM audit ORDER BY number"):
+    chain = "c" if path.name == "clinic.db" else "r" + path.stem.removeprefix("audit-")
+    before, length, names = genesis(path.parent.name, chain), 0, Names(connection)
+    for number, recorded, packed, hash_ in connection.execute("SELECT * FROM audit ORDER BY number"):
+        body = body_of(packed, names) or b""
         length += 1
         assert number == length
         assert hash_ == link(before, number, recorded, body), f"{path.name} is broken at {number}"

@@ -1,0 +1,135 @@
+"""Slots of a schedule, made from the hours of its providers (R-5.1, R-7.15). Making them again changes nothing.
+
+A slot that is there stays as it is, whatever its status; a time that overlaps one is left out.
+"""
+
+import hashlib
+from dataclasses import dataclass
+from datetime import date
+from typing import Any
+
+from fhir_server.booking.availability import Hours, Piece, pieces
+from fhir_server.booking.clinic_rules import of_service
+from fhir_server.fhir import json
+from fhir_server.fhir.errors import Unprocessable
+from fhir_server.fhir.reference import LocalReference, local_reference
+from fhir_server.interactions.repository import Repository
+from fhir_server.search.dates import interval
+from fhir_server.search.plan import Box, Interval, Query, Target, Test, all_of
+from fhir_server.store.protocol import Stored
+
+Resource = dict[str, Any]
+
+RULE = "R-7.15 slots from opening hours"
+MOST_DAYS = 366
+_MOST_SLOTS = 100_000
+_STANDARD_MINUTES = 30
+
+
+@dataclass(frozen=True, slots=True)
+class Made:
+    """What came of it."""
+
+    made: int
+    there: int
+    left_out: int
+
+
+async def generate(repository: Repository, schedule_id: str, first: date, last: date) -> Made:
+    """Make the free slots of the days from `first` to `last`. Raises Unprocessable."""
+    if first > last or (last - first).days > MOST_DAYS:
+        raise Unprocessable(f"The days run from the first to the last, {MOST_DAYS} at most.", expression="end")
+    schedule = await _resource(repository, LocalReference("Schedule", schedule_id))
+    if schedule is None:
+        raise Unprocessable("There is no such schedule.", expression="schedule")
+    hours, minutes = await _hours(repository, schedule)
+    zone = repository.clinic.zone
+    there = await _times_of(repository, schedule_id, first, last)
+    made = known = left_out = 0
+    for piece in pieces(hours, first, last, minutes, zone):
+        time = _micros(piece)
+        if time in there:
+            known += 1
+        elif any(lo < time[1] and time[0] < hi for lo, hi in there):
+            left_out += 1
+        else:
+            await _make(repository, schedule, piece)
+            made += 1
+    return Made(made, known, left_out)
+
+
+async def _make(repository: Repository, schedule: Resource, piece: Piece) -> Stored:
+    zone = repository.clinic.zone
+    start, end = (moment.astimezone(zone).isoformat() for moment in (piece.start, piece.end))
+    slot: Resource = {"resourceType": "Slot", "id": _id(schedule["id"], piece)}
+    for name in ("serviceCategory", "serviceType", "specialty"):
+        if name in schedule:
+            slot[name] = schedule[name]
+    slot |= {"schedule": {"reference": f"Schedule/{schedule['id']}"}, "status": "free", "start": start, "end": end}
+    gone = await repository.unit.read("Slot", slot["id"])  # one that was deleted comes back under its id
+    if gone is not None:
+        return await repository.put(gone, slot, rule=RULE)
+    return await repository.create(slot, id_=slot["id"])
+
+
+def _id(schedule_id: str, piece: Piece) -> str:
+    """The same time of the same schedule always has the same id, so that two runs at once cannot make it twice."""
+    text = f"{schedule_id} {piece.start.isoformat()} {piece.end.isoformat()}"
+    return hashlib.sha256(text.encode()).hexdigest()[:32]
+
+
+async def _hours(repository: Repository, schedule: Resource) -> tuple[Hours, int]:
+    """The hours of the schedule's providers, without the absences of anybody on it; and how long a slot is."""
+    available: list[Resource] = []
+    absent: list[Resource] = []
+    minutes = []
+    for actor in schedule.get("actor", ()):
+        target = local_reference(actor.get("reference", ""), repository.clinic.base_url)
+        for resource in await _with_hours(repository, target):
+            if resource["resourceType"] == "PractitionerRole":
+                available += resource.get("availableTime", ())
+            absent += resource.get("notAvailable", ())
+            if resource["resourceType"] == "HealthcareService":
+                minutes.append(of_service(resource).duration_minutes)
+    if not available:
+        raise Unprocessable(
+            "Nobody on this schedule says when they are there: give a PractitionerRole its availableTime.",
+            expression="schedule",
+        )
+    return Hours(available, absent), max(minutes, default=0) or _STANDARD_MINUTES
+
+
+async def _with_hours(repository: Repository, target: LocalReference | None) -> list[Resource]:
+    """The resources that say when an actor is there; a practitioner's roles speak for them."""
+    if target is None:
+        return []
+    if target.type == "Practitioner":
+        test = Test("practitioner", "reference", Target(target.id, "Practitioner"))
+        page = await repository.unit.search(Query("PractitionerRole", test, count=100))
+        return [json.parse(stored.body) for stored in page.matches if stored.body is not None]
+    resource = await _resource(repository, target)
+    return [resource] if resource is not None else []
+
+
+async def _times_of(repository: Repository, schedule_id: str, first: date, last: date) -> set[tuple[int, int]]:
+    """The times of all slots that the schedule has in these days, whatever their status."""
+    zone = repository.clinic.zone
+    window = Box(lo_from=interval(first.isoformat(), zone)[0], lo_below=interval(last.isoformat(), zone)[1])
+    on = Test("schedule", "reference", Target(schedule_id, "Schedule"))
+    query = Query("Slot", all_of(on, Test("start", "date", Interval(window))), count=_MOST_SLOTS)
+    found = set()
+    for stored in (await repository.unit.search(query)).matches:
+        assert stored.body is not None
+        slot = json.parse(stored.body)
+        if slot["status"] != "entered-in-error":
+            found.add((interval(slot["start"], zone)[0], interval(slot["end"], zone)[0]))
+    return found
+
+
+async def _resource(repository: Repository, target: LocalReference) -> Resource | None:
+    stored = await repository.unit.read(target.type, target.id)
+    return json.parse(stored.body) if stored is not None and stored.body is not None else None
+
+
+def _micros(piece: Piece) -> tuple[int, int]:
+    return int(piece.start.timestamp()) * 1_000_000, int(piece.end.timestamp()) * 1_000_000

@@ -1,0 +1,1 @@
+"""Operations of booking: one file each, rows of the table of interactions."""

@@ -1,0 +1,77 @@
+"""Slots agree with the appointments that take them, and with the holds on them (R-8.2).
+
+A slot is `busy` when it is taken as often as it can be, `busy-tentative` when holds take the last places, else `free`.
+"""
+
+from typing import Any
+
+from fhir_server.booking import holds
+from fhir_server.booking.conflicts import takers
+from fhir_server.booking.index import WANTED_SLOT
+from fhir_server.booking.wanted import Wanted, WantedSlot, look_up
+from fhir_server.fhir.errors import Conflict, Unprocessable
+from fhir_server.interactions.repository import Repository
+from fhir_server.search.dates import interval
+from fhir_server.search.plan import Query, Target, Test
+
+Resource = dict[str, Any]
+
+_RULE = "R-8.2 slot follows its appointments"
+
+
+async def settle_all(repository: Repository, appointment_id: str, before: Resource | None, wanted: Wanted) -> None:
+    """Bring every slot that the appointment took, takes or held into line with how often it is now taken."""
+    slots = {slot.stored.id: slot for slot in wanted.slots}
+    if before is not None:
+        slots |= {slot.stored.id: slot for slot in (await look_up(repository, before)).slots}
+    for slot in slots.values():
+        await settle(repository, slot, appointment_id)
+
+
+async def settle(repository: Repository, slot: WantedSlot, appointment_id: str = "", *, rule: str = _RULE) -> None:
+    """End the appointment's hold on a slot, and bring the slot into line."""
+    was_held, held = await holds.clear(repository, slot, appointment_id)
+    await _mark(repository, slot, held, was_held=was_held, rule=rule)
+
+
+async def mark_held(repository: Repository, wanted: Wanted) -> None:
+    """Bring slots into line with holds that were just placed."""
+    for slot in wanted.slots:
+        await _mark(repository, slot, len(await holds.live(repository, slot)), was_held=True, rule=holds.RULE)
+
+
+async def _mark(repository: Repository, slot: WantedSlot, held: int, *, was_held: bool, rule: str) -> None:
+    # What staff marked by hand (busy-unavailable, or busy-tentative without a hold) stays as it is.
+    status = slot.resource["status"]
+    if not (status in ("free", "busy") or (was_held and status == "busy-tentative")):
+        return
+    taken = len(await takers(repository, slot.stored.id, most=slot.rules.capacity))
+    full = taken >= slot.rules.capacity
+    wanted = "busy" if full else "busy-tentative" if taken + held >= slot.rules.capacity else "free"
+    if status != wanted:
+        current = await repository.unit.read("Slot", slot.stored.id)
+        await repository.put(current, slot.resource | {"status": wanted}, rule=rule)
+
+
+async def rule(repository: Repository, before: Resource | None, after: Resource | None) -> Resource | None:
+    """The write rule of Slot. Raises Unprocessable, Conflict."""
+    if after is not None and interval(after["start"])[0] >= interval(after["end"])[0]:
+        raise Unprocessable("A slot ends after it starts.", expression="Slot.end")
+    if before is None:
+        return after
+    taken = await takers(repository, before["id"], most=1)
+    if after is None:
+        if taken or await is_wanted(repository, before["id"]):
+            raise Conflict("Appointments or proposals want this slot; settle them first.", expression="Slot")
+    elif taken and any(before.get(name) != after.get(name) for name in ("schedule", "start", "end", "status")):
+        raise Conflict(
+            f"This slot is taken by Appointment/{taken[0].id}; its time and status follow the appointment.",
+            expression="Slot.status",
+        )
+    return after
+
+
+async def is_wanted(repository: Repository, slot_id: str) -> bool:
+    """Whether an open proposal wants the slot."""
+    test = Test(WANTED_SLOT, "reference", Target(slot_id, "Slot"))
+    return bool((await repository.unit.search(Query("Appointment", test, count=1))).matches)

@@ -1,0 +1,67 @@
+"""When an appointment is, and who takes part: what its slots say (R-8.2, IS-01 §4)."""
+
+from typing import Any
+
+from fhir_server.booking.wanted import Wanted, look_up
+from fhir_server.fhir.clock import instant
+from fhir_server.fhir.errors import Unprocessable
+from fhir_server.fhir.reference import local_reference
+from fhir_server.interactions.repository import Repository
+from fhir_server.search.dates import interval
+
+Resource = dict[str, Any]
+
+_PLACE = ("slot", "start", "end")
+
+
+def is_moved(before: Resource | None, after: Resource) -> bool:
+    """Whether an appointment is new, or takes other slots or another time than before."""
+    return before is None or any(before.get(name) != after.get(name) for name in _PLACE)
+
+
+async def follow_slots(repository: Repository, before: Resource | None, after: Resource, wanted: Wanted) -> None:
+    """After a move: the new slots' time where the old one was left as it was, and their actors for the old ones."""
+    if before is not None and before.get("slot") != after.get("slot"):
+        if all(before.get(name) == after.get(name) for name in ("start", "end")) and wanted.slots:
+            after.pop("start", None)
+            after.pop("end", None)
+        gone = set((await look_up(repository, before)).actors) - set(wanted.actors)
+        kept = [p for p in after.get("participant", ()) if p.get("actor", {}).get("reference") not in gone]
+        after["participant"] = kept
+    set_times(after, wanted)
+    add_actors(after, wanted)
+
+
+def set_times(appointment: Resource, wanted: Wanted) -> None:
+    """Start and end span the slots; they are filled in where the appointment leaves them out. Raises Unprocessable."""
+    if not wanted.slots:
+        return
+    first = min(wanted.slots, key=lambda slot: slot.start)
+    last = max(wanted.slots, key=lambda slot: slot.end)
+    for name, slot, moment in (("start", first, first.start), ("end", last, last.end)):
+        given = appointment.setdefault(name, slot.resource[name])
+        if interval(given)[0] != moment:
+            raise Unprocessable(
+                f"The appointment's {name} must be that of its slots, {instant(moment)}.",
+                expression=f"Appointment.{name}",
+            )
+
+
+def add_actors(appointment: Resource, wanted: Wanted, status: str = "needs-action") -> None:
+    """The schedules' actors take part, and have not agreed yet."""
+    participants = appointment.setdefault("participant", [])
+    there = {participant.get("actor", {}).get("reference") for participant in participants}
+    for actor in wanted.actors:
+        if actor not in there:
+            participants.append({"actor": {"reference": actor}, "required": "required", "status": status})
+
+
+def localise(repository: Repository, appointment: Resource) -> None:
+    """Write references to this server's own resources relatively, so that everybody finds them by one name."""
+    references = [slot for slot in appointment.get("slot", ()) if isinstance(slot, dict)]
+    references += [p["actor"] for p in appointment.get("participant", ()) if isinstance(p.get("actor"), dict)]
+    for reference in references:
+        text = reference.get("reference", "")
+        target = local_reference(text, repository.clinic.base_url) if isinstance(text, str) else None
+        if target is not None and not text.startswith("#"):
+            reference["reference"] = str(target)

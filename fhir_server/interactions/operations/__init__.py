@@ -1,0 +1,1 @@
+"""One module per operation; each sees only a Repository."""

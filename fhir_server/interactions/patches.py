@@ -1,0 +1,57 @@
+"""The kinds of patch, by media type: JSON Patch, JSON Merge Patch, FHIRPath Patch (FHIR R4 http.html#patch)."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from fhir_server.fhir import json_patch, merge_patch
+from fhir_server.fhir.errors import BadRequest
+from fhir_server.interactions import fhirpath_patch
+from profiles.elements import Elements
+
+JSON, XML = "application/fhir+json", "application/fhir+xml"
+JSON_PATCH, MERGE_PATCH = "application/json-patch+json", "application/merge-patch+json"
+
+
+@dataclass(frozen=True, slots=True)
+class Patch:
+    """A patch as it was sent: its media type and its parsed body."""
+
+    media_type: str
+    body: Any
+
+    def check(self) -> None:
+        """Refuse what is no patch of its kind. Raises BadRequest."""
+        match self.media_type:
+            case "application/json-patch+json":
+                json_patch.check(self.body)
+            case "application/merge-patch+json":
+                merge_patch.check(self.body)
+            case _:
+                if not isinstance(self.body, dict) or self.body.get("resourceType") != "Parameters":
+                    raise BadRequest("A FHIRPath Patch is a Parameters resource.", expression="resourceType")
+                fhirpath_patch.check(self.body)
+
+    def roots(self) -> Iterable[tuple[str | None, str]]:
+        """The top-level elements that it touches (None: it cannot be told), each with where the patch says so."""
+        match self.media_type:
+            case "application/json-patch+json":
+                for number, operation in enumerate(self.body):
+                    for member in ("path", "from"):
+                        if member in operation:
+                            root = operation[member].partition("/")[2].partition("/")[0]
+                            yield root, f"[{number}].{member}"
+            case "application/merge-patch+json":
+                for name in self.body:
+                    yield name, name
+            case _:
+                yield None, "Parameters.parameter"
+
+    def apply(self, resource: dict[str, Any], elements: Elements) -> Any:
+        """The resource as it is after the patch. Raises BadRequest, Unprocessable."""
+        match self.media_type:
+            case "application/json-patch+json":
+                return json_patch.apply(self.body, resource)
+            case "application/merge-patch+json":
+                return merge_patch.apply(self.body, resource)
+        return fhirpath_patch.apply(self.body, resource, elements)

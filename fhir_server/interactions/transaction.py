@@ -1,0 +1,174 @@
+"""transaction: the entries of a Bundle, all or none, as one Unit (FHIR R4 http.html#trules).
+
+Identities are settled first, then links between entries are rewritten, then the entries are done: deletions,
+creations, changes, reads. The answers stand in the order of the request.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+
+from fhir_server.fhir.errors import BadRequest, FhirError, PreconditionFailed, Unprocessable
+from fhir_server.interactions import conditional, entry, links
+from fhir_server.interactions.call import Answer, Call
+from fhir_server.interactions.entry import ORDER, Entry, at_place
+from fhir_server.interactions.prefer import answer_with
+from fhir_server.interactions.repository import Repository
+from fhir_server.search.parse import pairs
+from fhir_server.store.protocol import Stored
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """The entries with links rewritten and checked, and the references that a search stands for."""
+
+    entries: tuple[Entry, ...]
+    searches: frozenset[str]
+
+
+def prepare(call: Call) -> Prepared:
+    """What can be done before the Unit: ids, links, the structural check. Raises what is wrong with the Bundle."""
+    read, server = entry.read(call), call.clinic.server
+    links_ = links.Links(server.elements)
+    for each in read:
+        _identify(call, each)
+        if each.full_url and each.id:
+            if each.full_url in links_.targets:
+                raise BadRequest("Two entries have one fullUrl.", expression=f"Bundle.entry[{each.place}].fullUrl")
+            links_.add(each.full_url, f"{each.type}/{each.id}")
+    checked = [dict(value) for value in call.body.get("entry", [])]
+    for each, value in zip(read, checked, strict=True):
+        if each.resource is not None and each.method != "PATCH" and isinstance(each.resource, dict):
+            value["resource"] = each.resource = links_.rewritten(each.resource, each.full_url)
+    issues = server.structure.check({**call.body, **({"entry": checked} if checked else {})}, expected_type="Bundle")
+    if issues:
+        raise Unprocessable(issues=issues)
+    searches = frozenset(text for each in read for text in links.conditional_references(each.resource))
+    return Prepared(tuple(read), searches)
+
+
+def _identify(call: Call, each: Entry) -> None:
+    """The id that the entry's resource has or gets; for a condition, the one it gets if nothing is found."""
+    if each.method == "POST" and len(each.segments) == 1:
+        each.id = call.clinic.server.ids.resource_id()
+    elif each.method == "PUT" and len(each.segments) == 1:
+        given = each.resource.get("id") if isinstance(each.resource, dict) else None
+        each.id = given if isinstance(given, str) else call.clinic.server.ids.resource_id()
+    elif len(each.segments) == 2 and each.method in ("PUT", "PATCH", "DELETE"):
+        each.id = each.segments[1]
+
+
+async def handle(call: Call, repository: Repository) -> Answer:
+    """200 with a Bundle of the answers. Raises the first refusal, told of its entry; then nothing is done."""
+    prepared: Prepared = call.body
+    found = await _Identities.settled(call, repository, prepared)
+    entries = [found.entry(each) for each in prepared.entries]
+    _refuse_twins(each for each in entries if each.place not in found.same)
+    answers: dict[int, Answer] = {}
+    for each in sorted(entries, key=lambda each: ORDER[each.method]):
+        try:
+            answers[each.place] = await _answer(call, repository, each, found)
+        except FhirError as error:
+            raise at_place(error, each.place) from error
+    body = entry.response_bundle(call, [answers[n] for n in range(len(entries))], call.clinic.server.clock())
+    return Answer(200, body)
+
+
+@dataclass(slots=True)
+class _Identities:
+    """What the conditions of entries and references found."""
+
+    call: Call
+    there: dict[int, Stored]  # entry -> the one match of its condition
+    same: dict[int, int]  # entry -> the earlier one with the same If-None-Exist
+    replaced: dict[str, str]
+
+    @classmethod
+    async def settled(cls, call: Call, repository: Repository, prepared: Prepared) -> "_Identities":
+        made = cls(call, {}, {}, {})
+        first: dict[tuple[str, str], Entry] = {}
+        for each in prepared.entries:
+            if each.is_conditional and each.method != "DELETE":
+                try:
+                    await made._settle(repository, each, first)
+                except FhirError as error:
+                    raise at_place(error, each.place) from error
+        for text in sorted(prepared.searches):
+            made.replaced[text] = await _sought(call, repository, text)
+        return made
+
+    async def _settle(self, repository: Repository, each: Entry, first: dict[tuple[str, str], Entry]) -> None:
+        condition = each.headers["if-none-exist"] if each.method == "POST" else each.query
+        earlier = first.setdefault((each.type, condition), each) if each.method == "POST" else each
+        if earlier is not each:
+            self.same[each.place] = earlier.place
+            now = self.replaced.get(f"{each.type}/{earlier.id}", f"{each.type}/{earlier.id}")
+            self.replaced[f"{each.type}/{each.id}"] = now
+            return
+        match = await conditional.one(self.call, repository, each.type, conditional.criteria(condition))
+        if match is not None:
+            self.there[each.place] = match
+            if each.id and each.id != match.id:
+                self.replaced[f"{each.type}/{each.id}"] = f"{each.type}/{match.id}"
+
+    def entry(self, each: Entry) -> Entry:
+        """The entry with what was found put in: its links, and its id in the place of its condition."""
+        resource = each.resource
+        if self.replaced and isinstance(resource, dict):
+            resource = links.rewritten(resource, self.replaced, self.call.clinic.server.elements)
+        made = replace(each, resource=resource)
+        match = self.there.get(each.place)
+        if each.method not in ("PUT", "PATCH") or not each.is_conditional:
+            return made
+        if match is None:
+            if each.method == "PUT" and "id" not in resource:
+                return replace(made, method="POST", query="")
+            return made
+        if each.method == "PUT" and resource.get("id", match.id) != match.id:
+            return made  # the handler refuses it
+        resource = {**resource, "id": match.id} if each.method == "PUT" else resource
+        return replace(made, segments=(each.type, match.id), query="", id=match.id, resource=resource)
+
+
+async def _sought(call: Call, repository: Repository, text: str) -> str:
+    """The `Type/id` that a reference by a search means; exactly one."""
+    type_, _, query = text.partition("?")
+    if type_ not in call.clinic.server.definitions.resource_types:
+        raise BadRequest("A reference by a search begins with a resource type.", code="value")
+    found = await conditional.one(call, repository, type_, pairs(query))
+    if found is None:
+        raise PreconditionFailed(f"A reference by a search of {type_} finds nothing.", code="not-found")
+    return f"{type_}/{found.id}"
+
+
+def _refuse_twins(entries: Iterable[Entry]) -> None:
+    """No resource is written by two entries (FHIR R4 http.html#trules)."""
+    seen: set[tuple[str, str]] = set()
+    for each in entries:
+        if not each.id or each.method == "GET":
+            continue
+        if (each.type, each.id) in seen:
+            raise BadRequest(
+                "Two entries write the same resource; a transaction writes each once.",
+                expression=f"Bundle.entry[{each.place}]",
+                code="invariant",
+            )
+        seen.add((each.type, each.id))
+
+
+async def _answer(call: Call, repository: Repository, each: Entry, found: _Identities) -> Answer:
+    assert call.entries is not None
+    if each.place in found.same:
+        target = found.replaced[f"{each.type}/{each.id}"].partition("/")[2]
+        stored = await repository.read(each.type, target, letter="s")
+        return answer_with(replace(call, headers=each.headers), repository, stored, 200, letter="s")
+    answer = await call.entries.within(each.request(), repository.unit)
+    made = answer.stored
+    if (
+        each.method == "POST"
+        and each.id
+        and made is not None
+        and answer.status == 200
+        and each.place not in found.there
+    ):
+        raise PreconditionFailed(f"Another entry of this transaction makes the {made.type} that this one looks for.")
+    return answer

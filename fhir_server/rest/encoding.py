@@ -1,0 +1,64 @@
+"""Compressed bodies: gzip and zstd, asked for and sent (RFC 9110 §8.4, §12.5.3; RFC 8878).
+
+What a body unpacks to is bounded as the body itself is, so that a small one cannot fill the memory.
+"""
+
+import gzip
+import zlib
+from collections.abc import Mapping
+
+import zstandard
+
+from fhir_server.fhir.errors import BadRequest, TooLarge, UnsupportedMediaType
+
+# Shorter bodies are sent as they are.
+SHORTEST = 1_400
+
+
+def unpacked(body: bytes, headers: Mapping[str, str], largest: int) -> bytes:
+    """The body as it was before its Content-Encoding. Raises TooLarge, BadRequest, UnsupportedMediaType."""
+    coding = headers.get("content-encoding", "identity").strip().lower()
+    if coding == "identity" or not body:
+        return body
+    try:
+        if coding in ("gzip", "x-gzip"):
+            made = _gunzip(body, largest)
+        elif coding == "zstd":
+            with zstandard.ZstdDecompressor(max_window_size=1 << 24).stream_reader(body) as reader:
+                made = reader.read(largest + 1)
+        else:
+            raise UnsupportedMediaType("A body is sent as it is, or compressed by gzip or zstd.")
+    except (zlib.error, zstandard.ZstdError) as error:
+        raise BadRequest(f"The body is not {coding}, as its Content-Encoding says.", code="structure") from error
+    if len(made) > largest:
+        raise TooLarge(f"The body unpacks to more than {largest} bytes, the most that this server takes.")
+    return made
+
+
+def _gunzip(body: bytes, largest: int) -> bytes:
+    unpacker = zlib.decompressobj(wbits=31)
+    made = unpacker.decompress(body, largest + 1)
+    if len(made) <= largest and not unpacker.eof:
+        raise zlib.error("cut off")
+    return made
+
+
+def packed(body: bytes, headers: Mapping[str, str]) -> tuple[str, bytes]:
+    """The coding that the caller takes, and the body in it; '' and the body itself where it is short or none fits."""
+    if len(body) < SHORTEST or "accept-encoding" not in headers:
+        return "", body
+    taken = dict(_codings(headers["accept-encoding"]))
+    if taken.get("zstd", 0) > 0 and taken.get("zstd", 0) >= taken.get("gzip", 0):
+        return "zstd", zstandard.ZstdCompressor(level=3).compress(body)
+    if taken.get("gzip", 0) > 0:
+        return "gzip", gzip.compress(body, 5, mtime=0)
+    return "", body
+
+
+def _codings(text: str) -> list[tuple[str, float]]:
+    found = []
+    for part in text.lower().split(","):
+        name, *parameters = (piece.strip() for piece in part.split(";"))
+        quality = next((piece[2:] for piece in parameters if piece.startswith("q=")), "1")
+        found.append((name, float(quality) if quality.replace(".", "", 1).isdigit() else 0.0))
+    return found

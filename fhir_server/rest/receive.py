@@ -1,0 +1,129 @@
+"""From a request to the Call that its handler takes: media types, parsing, the structural check (FHIR R4 http.html)."""
+
+import base64
+from dataclasses import replace
+from typing import Any
+
+from fhir_server.fhir import json
+from fhir_server.fhir.errors import BadRequest, Forbidden, NotAllowed, NotFound, Unprocessable, UnsupportedMediaType
+from fhir_server.fhir.reference import is_id
+from fhir_server.interactions import patches
+from fhir_server.interactions.access import Access
+from fhir_server.interactions.call import Call, EntryRequest
+from fhir_server.interactions.clinic import Clinic, Server
+from fhir_server.rest import negotiate
+from fhir_server.rest.request import Request
+from fhir_server.rest.table import Found, Router
+from fhir_server.search.parse import pairs
+from profiles import xml
+
+
+def find(router: Router, server: Server, method: str, segments: tuple[str, ...]) -> Found:
+    """The row for a request. Raises NotFound for an unknown type or path, NotAllowed for the method."""
+    found = router.find(method, segments)
+    type_ = segments[0] if segments else ""
+    is_type = type_ in server.definitions.resource_types
+    if found is None:
+        methods = router.methods(segments)
+        if methods and (is_type or type_[:1] in ("_", "$", "") or type_ == "metadata"):
+            allowed = ", ".join(dict.fromkeys(methods))
+            raise NotAllowed(f"Here this server takes {allowed}.", headers={"Allow": allowed})
+        if is_type and type_ in ("AuditEvent",):
+            raise NotAllowed(
+                "AuditEvents are written by the server alone, and never changed.", headers={"Allow": "GET"}
+            )
+        raise NotFound("There is nothing at this path.")
+    if "" in segments:
+        raise NotFound("There is nothing at this path.", code="not-found" if is_type else "not-supported")
+    for each in (found.type, found.other):
+        if each and each != "*" and each not in server.definitions.resource_types:
+            code = "not-supported" if each == found.type else "not-found"
+            raise NotFound(f"'{each[:64]}' is no resource type of FHIR R4.", code=code)
+    if found.id and not is_id(found.id):
+        raise NotFound("There is no such resource here.")
+    return found
+
+
+def check_grant(access: Access, found: Found) -> None:
+    """Raises Forbidden when nothing grants the interaction on the type at all."""
+    letter = found.interaction.letter
+    if letter and not access.of(found.type, letter):
+        raise Forbidden(f"Nothing grants this caller {found.interaction.name} on {found.type}.")
+
+
+def entry_call(entry: EntryRequest, clinic: Clinic, access: Access, found: Found) -> Call:
+    """The call of a Bundle's entry, whose resource is checked already. Raises what is wrong with it."""
+    query = pairs(entry.query) if entry.query else []
+    body = found.interaction.body
+    id_ = found.id or entry.id
+    call = Call(clinic, access, found.type, id_, found.version, query, entry.headers, entry.resource, other=found.other)
+    if body == "bundle":
+        raise BadRequest("An entry of a Bundle cannot be a batch or transaction itself.", code="not-supported")
+    if body in ("resource", "patch", "parameters") and entry.resource is None:
+        raise BadRequest("The entry has no resource.", code="required", expression="resource")
+    if body == "resource" and entry.resource.get("resourceType") != found.type:
+        raise BadRequest(
+            f"The resource's type must be the URL's, '{found.type}'.", expression="resource", code="structure"
+        )
+    return call
+
+
+def call_of(request: Request, clinic: Clinic, access: Access, found: Found) -> Call:
+    """The request as its handler takes it, validated. Raises what is wrong with it."""
+    if not found.interaction.format and not _takes_binary(request, found):
+        negotiate.wanted(request.headers, request.query)
+    query = pairs(request.query) if request.query else []
+    call = Call(clinic, access, found.type, found.id, found.version, query, request.headers, other=found.other)
+    body = found.interaction.body
+    if not body:
+        return call
+    if body == "resource" and found.type == negotiate.BINARY and _is_foreign(request):
+        return replace(call, body=_binary(request, found))
+    format_ = negotiate.body_format(request.headers, body)
+    if body == "form":
+        return replace(call, query=[*query, *negotiate.form(request.body)])
+    if not request.body:
+        raise BadRequest("The request has no body.", code="required")
+    parsed = xml.read(request.body, clinic.server.elements) if format_ == "xml" else json.parse(request.body)
+    if body == "patch":
+        return replace(call, body=patches.Patch(negotiate.media_type(request.headers), parsed))
+    if body in ("resource", "parameters"):
+        check_resource(clinic.server, parsed, found.type if body == "resource" else "Parameters")
+    elif body == "any" and not isinstance(parsed, dict):
+        raise BadRequest("The body must be a resource: a JSON object with a resourceType.", code="structure")
+    elif body == "bundle" and (not isinstance(parsed, dict) or parsed.get("resourceType") != "Bundle"):
+        raise BadRequest("The body must be a Bundle.", expression="resourceType", code="structure")
+    return replace(call, body=parsed)
+
+
+def _takes_binary(request: Request, found: Found) -> bool:
+    """Whether a Binary is read, which may be taken in its own media type (FHIR R4 binary.html#rest)."""
+    return found.type == negotiate.BINARY and bool(found.id) and request.method == "GET"
+
+
+def _is_foreign(request: Request) -> bool:
+    return negotiate.media_type(request.headers) not in negotiate.RESOURCES
+
+
+def _binary(request: Request, found: Found) -> dict[str, Any]:
+    """A body of any media type as a Binary."""
+    name = negotiate.media_type(request.headers)
+    if not name:
+        raise UnsupportedMediaType("The Content-Type header says what a Binary holds.")
+    made: dict[str, Any] = {"resourceType": "Binary", **({"id": found.id} if found.id else {}), "contentType": name}
+    if "x-security-context" in request.headers:
+        made["securityContext"] = {"reference": request.headers["x-security-context"]}
+    return {**made, "data": base64.b64encode(request.body).decode()}
+
+
+def check_resource(server: Server, resource: Any, type_: str) -> None:
+    """Raises BadRequest, Unprocessable when a value is no sound resource of the type."""
+    if not isinstance(resource, dict):
+        raise BadRequest("The body must be a resource: a JSON object with a resourceType.", code="structure")
+    if resource.get("resourceType") != type_:
+        raise BadRequest(
+            f"The body's resourceType must be '{type_}' here.", expression="resourceType", code="structure"
+        )
+    issues = server.structure.check(resource, expected_type=type_)
+    if issues:
+        raise Unprocessable(issues=issues)

@@ -1,0 +1,61 @@
+"""Composite parameters: values that stand together in one element (FHIR R4 search.html#composite).
+
+One component is a token. What the other finds is filed under a parameter of its own for each of that token's codes,
+`{parameter}${code}` and `{parameter}${system}|{code}`, so that a composite is an ordinary condition in every store.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+from fhir_server.search.collected import Collected, Convert, Rows
+from fhir_server.search.paths import Path, walk
+
+# A component's paths, each with its converter and note.
+Ends = tuple[tuple[Path, Convert, Any], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Pair:
+    """The component that is a token, and the other; `token_first` as a client writes them."""
+
+    tokens: Ends
+    values: Ends
+    value_type: str
+    token_first: bool = True
+
+
+def convert(value: dict[str, Any], param: str, pair: Pair, out: Collected) -> None:
+    """The entries of one element that holds both components."""
+    found = _found(value, pair.values)
+    if not found:
+        return
+    values = _entered(found, param, out)
+    for _, code, system in _entered(_found(value, pair.tokens), param, out).token:
+        if not code:
+            continue
+        for name in (under(param, code), under(param, f"{system}|{code}")):
+            for shape in _SHAPES:
+                rows: Rows = getattr(values, shape)
+                if rows:
+                    held: Rows = getattr(out, shape)
+                    held |= {(name, *row[1:]): None for row in rows}
+
+
+def under(param: str, key: str) -> str:
+    """The parameter under which what stands beside a code is filed."""
+    return f"{param}${key}"
+
+
+_SHAPES = ("token", "string", "date", "number", "quantity", "reference", "uri")
+
+
+def _found(value: dict[str, Any], ends: Ends) -> list[tuple[Convert, Any, Any]]:
+    """The values of a component, each with its converter and note."""
+    return [(converter, note, each) for path, converter, note in ends for each in walk(path.steps, value)]
+
+
+def _entered(found: list[tuple[Convert, Any, Any]], param: str, out: Collected) -> Collected:
+    made = Collected(out.zone, out.base_url)
+    for converter, note, each in found:
+        converter(each, param, note, made)
+    return made

@@ -1,0 +1,190 @@
+"""Signing in and out with the built-in accounts (OWASP authentication and session management cheat sheets)."""
+
+import asyncio
+import secrets
+from urllib.parse import urlencode
+
+from fastapi import APIRouter, Request, Response
+
+from fhir_server.fhir.errors import FhirError, NotFound
+from fhir_server.store.protocol import Unit
+from smart_auth import accounts, asked, attempts, forms, pages, sessions
+from smart_auth.accounts import Account
+from smart_auth.authorize import COOKIE, find_session
+from smart_auth.errors import OAuthError
+from smart_auth.services import AuthEvent, EventKind, Services
+from smart_auth.sessions import Session
+
+BROWSER = "browser"  # the cookie that the login form's token hangs on
+PURPOSE = "login"
+LOGOUT = "logout"
+# One sentence for every failure: it tells neither who has an account nor which half was wrong.
+FAILED = "The name or the password is wrong, or there were too many attempts. Try again in a few minutes."
+# argon2 takes 64 MiB a time.
+AT_ONCE = 4
+
+
+def routes(services: Services) -> APIRouter:
+    """`/login` and `/logout`, to be mounted at `/{tenant}/auth`."""
+    router = APIRouter(tags=["authorization"])
+    hashing = asyncio.Semaphore(AT_ONCE)
+
+    @router.get("/login")
+    async def form(request: Request, tenant: str) -> Response:
+        """The sign-in page."""
+        try:
+            query = request.query_params.get("request", "")
+            session = await find_session(services, tenant, request)
+            if session is not None and not query:
+                return _signed_in(services, tenant, session)
+            return await _form(services, tenant, request, query)
+        except FhirError as error:
+            return pages.failure(services.urls(tenant), str(error), error.status)
+
+    @router.post("/login")
+    async def login(request: Request, tenant: str) -> Response:
+        """Sign in."""
+        try:
+            given = await forms.read_form(request)
+            browser = sessions.cookie(request, services.urls(tenant), BROWSER)
+            sessions.check_form(request, browser, PURPOSE, given.get("form_token", ""))
+            async with hashing:
+                session = await _sign_in(services, tenant, request, given.get("name", ""), given.get("password", ""))
+            if session is None:
+                return await _form(services, tenant, request, given.get("request", ""), given.get("name", ""), FAILED)
+            return await _go_on(services, tenant, session, given.get("request", ""))
+        except (OAuthError, FhirError) as error:
+            return pages.failure(services.urls(tenant), str(error), error.status)
+
+    @router.get("/logout")
+    async def logout_form(request: Request, tenant: str) -> Response:
+        """Whether somebody is signed in, with the button to sign out."""
+        try:
+            return _signed_in(services, tenant, await find_session(services, tenant, request))
+        except FhirError as error:
+            return pages.failure(services.urls(tenant), str(error), error.status)
+
+    @router.post("/logout")
+    async def logout(request: Request, tenant: str) -> Response:
+        """Sign out."""
+        try:
+            given = await forms.read_form(request)
+            session = await find_session(services, tenant, request)
+            if session is not None:
+                sessions.check_form(request, session.value, LOGOUT, given.get("form_token", ""))
+                await _sign_out(services, tenant, request, session)
+        except (OAuthError, FhirError) as error:
+            return pages.failure(services.urls(tenant), str(error), error.status)
+        answer = _signed_in(services, tenant, None)
+        sessions.drop_cookie(answer, services.urls(tenant), COOKIE)
+        return answer
+
+    return router
+
+
+async def _form(
+    services: Services, tenant: str, request: Request, query: str, name: str = "", error: str = ""
+) -> Response:
+    if not services.store.has(tenant):
+        raise NotFound("There is no such clinic here.")
+    urls = services.urls(tenant)
+    app, targets = await _app(services, tenant, query)
+    browser = sessions.cookie(request, urls, BROWSER) or secrets.token_urlsafe(32)
+    answer = pages.page(
+        "login",
+        urls,
+        status=401 if error else 200,
+        form_targets=targets,
+        app=app,
+        request=query,
+        name=name,
+        error=error,
+        form_token=sessions.form_token(browser, PURPOSE),
+    )
+    sessions.set_cookie(answer, urls, BROWSER, browser)
+    return answer
+
+
+async def _app(services: Services, tenant: str, query: str) -> tuple[str, tuple[str, ...]]:
+    """The app that sent the person here, and where it is; nothing where the request is not sound."""
+    try:
+        found = await asked.read(services, tenant, forms.pairs(query)) if query else None
+    except (OAuthError, ValueError):
+        return "", ()
+    return (found.app, found.form_targets) if found is not None else ("", ())
+
+
+async def _sign_in(services: Services, tenant: str, request: Request, name: str, password: str) -> Session | None:
+    name = name.strip().lower()[:128]
+    address = services.address_of(request)
+
+    async def begin(unit: Unit) -> tuple[bool, Account | None]:
+        may_try = await attempts.count(unit, name, address, services.clock())
+        return may_try, await accounts.load(unit, name)
+
+    may_try, account = await services.store.run(tenant, begin, write=True)
+    is_right = await accounts.verify_password(account if may_try else None, password)
+    if account is None or not may_try or not is_right:
+        why = "locked" if not may_try else "failed"
+        await _record(services, tenant, request, "login", None, name if accounts.NAME.fullmatch(name) else "", why)
+        return None
+
+    async def open_session(unit: Unit) -> Session:
+        await attempts.forgive(unit, name, address)
+        former = sessions.cookie(request, services.urls(tenant), COOKIE)
+        if former:
+            await sessions.end(unit, former)
+        return await sessions.begin(unit, account, services.clock())
+
+    session = await services.store.run(tenant, open_session, write=True)
+    await _record(services, tenant, request, "login", account, name)
+    return session
+
+
+async def _go_on(services: Services, tenant: str, session: Session, query: str) -> Response:
+    """On to what the person came for; only ever to this server's own authorize endpoint (no open redirect)."""
+    urls = services.urls(tenant)
+    url = f"{urls.issuer}/login"
+    if query:
+        try:
+            url = f"{urls.issuer}/authorize?{(await asked.read(services, tenant, forms.pairs(query))).without_prompt()}"
+        except (OAuthError, ValueError):
+            url = f"{urls.issuer}/authorize?{urlencode(_pairs(query))}"
+    answer = pages.redirect(url)
+    sessions.set_cookie(answer, urls, COOKIE, session.value)
+    return answer
+
+
+def _pairs(query: str) -> list[tuple[str, str]]:
+    try:
+        return forms.pairs(query)
+    except ValueError:
+        return []
+
+
+def _signed_in(services: Services, tenant: str, session: Session | None) -> Response:
+    person = (session.account.display or session.account.name) if session is not None else ""
+    token = sessions.form_token(session.value, LOGOUT) if session is not None else ""
+    return pages.page("signed_in", services.urls(tenant), person=person, form_token=token)
+
+
+async def _sign_out(services: Services, tenant: str, request: Request, session: Session) -> None:
+    async def work(unit: Unit) -> None:
+        await sessions.end(unit, session.value)
+
+    await services.store.run(tenant, work, write=True)
+    await _record(services, tenant, request, "logout", session.account, session.account.name)
+
+
+async def _record(
+    services: Services, tenant: str, request: Request, kind: EventKind, account: Account | None, name: str,
+    error: str = "",
+) -> None:  # fmt: skip
+    await services.record(
+        AuthEvent(
+            tenant, services.clock(), kind, "refused" if error else "done", subject=name, error=error,
+            request_id=forms.request_id(request), address=services.address_of(request),
+            fhir_user=account.fhir_user if account is not None else "",
+            role=account.role if account is not None else "",
+        )
+    )  # fmt: skip

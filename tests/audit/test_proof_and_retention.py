@@ -1,0 +1,169 @@
+"""Proofs, accounting of disclosures, purging with a tombstone, legal hold."""
+
+from dataclasses import replace
+from html import unescape
+
+import pytest
+
+from fhir_server.audit import keys, proof, retention, whole
+from fhir_server.audit.checkpoint import Checkpoint, parse
+from fhir_server.audit.sealer import ENTRIES, EVERY
+from fhir_server.fhir.errors import Unprocessable
+from fhir_server.store.protocol import Unit
+from tests.harness import DAY, MINUTE, Harness
+
+
+async def _key(harness: Harness) -> list[bytes]:
+    return await whole.kept_keys(harness.parts.store, "demo")
+
+
+async def test_an_event_is_proved_by_the_public_key_alone(clinic: Harness) -> None:
+    """`$proof` of events of reads and of changes; any part that is changed breaks it."""
+    await clinic.get("Patient/anna", "dr-lee")
+    events = (await clinic.get("AuditEvent?_count=100&_sort=date", "auditor")).json()["entry"]
+    ids = [entry["resource"]["id"] for entry in events]
+    early = await clinic.get(f"AuditEvent/{ids[0]}/$proof", "auditor")
+    assert early.status_code == 422, "no checkpoint covers it yet"
+    await clinic.parts.sealer.seal("demo")
+    (public,) = await _key(clinic)
+    for id_ in ids:
+        answer = await clinic.get(f"AuditEvent/{id_}/$proof", "auditor")
+        assert answer.status_code == 200, answer.text
+        parameters = answer.json()
+        assert proof.check(parameters, public) == ""
+        assert proof.check(parameters, keys.Signer(bytes(32)).public)
+        for place, each in enumerate(parameters["parameter"]):
+            if each["name"] not in ("recorded", "number", "body", "before", "path"):
+                continue
+            kind = "valueString" if "valueString" in each else "valueBase64Binary"
+            value = each[kind]
+            other = str(int(value) + 1) if kind == "valueString" else ("A" if value[0] != "A" else "B") + value[1:]
+            forged = [*parameters["parameter"]]
+            forged[place] = {"name": each["name"], kind: other}
+            assert proof.check({"parameter": forged}, public), each["name"]
+    assert (await clinic.get(f"AuditEvent/{ids[0]}/$proof", "anna")).status_code == 403
+
+
+async def test_the_sealer_seals_after_a_minute_or_a_thousand_entries(clinic: Harness) -> None:
+    """Whichever comes first; until then entries are unsealed."""
+    sealer, store = clinic.parts.sealer, clinic.parts.store
+
+    async def sealed() -> int:
+        report = await whole.verify_store(store, "demo", await _key(clinic))
+        assert report.is_whole
+        return report.sealed
+
+    await sealer.look("demo")
+    assert await sealed() == 0
+    clinic.clock.advance(EVERY)
+    await sealer.look("demo")
+    first = await sealed()
+    assert first > 0
+    await store.record("demo", [event.entry() for event in (await clinic.events())[:1]] * ENTRIES)
+    await sealer.look("demo")
+    assert await sealed() == first + ENTRIES
+
+
+async def test_a_key_folder_outside_of_the_data_holds_the_private_key(clinic: Harness, tmp_path: object) -> None:
+    folder = clinic.parts.settings.data.parent / "keys"
+    signer = await keys.signer(clinic.parts.store, "demo", folder)
+    assert (folder / "demo.ed25519").stat().st_mode & 0o777 == 0o600
+    assert (await keys.signer(clinic.parts.store, "demo", folder)).public == signer.public
+
+    async def private(unit: Unit) -> bytes | None:
+        return await unit.peek(keys.KIND, "private")
+
+    assert await clinic.run(private) is None
+    assert await _key(clinic) == [signer.public]
+
+
+async def _purge(clinic: Harness, before: int) -> Checkpoint | None:
+    signer = await keys.signer(clinic.parts.store, "demo", None)
+
+    async def bury(unit: Unit) -> Checkpoint | None:
+        upto = await retention.plan(unit, before)
+        if upto is not None:
+            await retention.bury(unit, "demo", signer, clinic.clock(), upto, "root", "period")
+        return upto
+
+    upto = await clinic.run(bury, write=True)
+    if upto is not None:
+        await clinic.run(lambda unit: retention.remove(unit, upto), write=True)
+    return upto
+
+
+@pytest.mark.requirement("R-10.8")
+async def test_a_purge_leaves_a_tombstone_and_the_rest_verifies(clinic: Harness) -> None:
+    """Whole checkpoints only; what follows is whole; the tombstone says who and why; chains go on."""
+    sealer, store = clinic.parts.sealer, clinic.parts.store
+    for _ in range(3):
+        await clinic.get("Patient/anna", "dr-lee")
+        await sealer.seal("demo")
+        clinic.clock.advance(DAY)
+    all_ = (await whole.verify_store(store, "demo", await _key(clinic))).sealed
+    upto = await _purge(clinic, clinic.clock() - 2 * DAY + MINUTE * 5)
+    assert upto is not None
+    assert upto.number == 2
+    report = await whole.verify_store(store, "demo", await _key(clinic))
+    assert (report.faults, report.sealed) == ([], all_ - sum(each.upto for each in upto.ranges))
+    last = [parse(each.body) async for each in whole.checkpoints_of(store, "demo")][-1]
+    assert last.purged["by"] == "root"
+    assert last.purged["checkpoint"] == 2
+    await clinic.get("Patient/anna", "dr-lee")
+    await sealer.seal("demo")
+    assert (await whole.verify_store(store, "demo", await _key(clinic))).is_whole
+    with pytest.raises(Unprocessable):
+        await _purge(clinic, clinic.clock() - 2 * DAY - DAY + MINUTE * 5)
+    gone = await clinic.get("AuditEvent/c-1", "auditor")
+    assert gone.status_code == 404
+
+
+async def test_a_removal_without_tombstone_shows(clinic: Harness) -> None:
+    await clinic.parts.sealer.seal("demo")
+    await clinic.run(lambda unit: unit.purge("c", 2), write=True)
+    report = await whole.verify_store(clinic.parts.store, "demo", await _key(clinic))
+    assert report.faults == ["c-1 was removed"]
+
+
+async def test_a_legal_hold_keeps_what_is_about_a_patient(clinic: Harness) -> None:
+    """Nothing is purged from the first entry about them on."""
+    await clinic.parts.sealer.seal("demo")
+    clinic.clock.advance(DAY)
+    await clinic.run(lambda unit: retention.hold(unit, "anna", "case 17"), write=True)
+    assert await _purge(clinic, clinic.clock()) is None
+    assert await clinic.run(lambda unit: retention.release(unit, "anna"), write=True)
+    assert await _purge(clinic, clinic.clock()) is not None
+
+
+async def test_who_looked_at_a_patient_is_told(clinic: Harness) -> None:
+    """As data and as a page; the patient's own looks are left out; others' patients too; asking is recorded."""
+    await clinic.get("Patient/anna", "dr-lee")
+    await clinic.get("Patient/anna", "anna")
+    await clinic.get("Patient/ben", "dr-kim")
+    answer = await clinic.get("Patient/anna/$accounting-of-disclosures", "auditor")
+    assert answer.status_code == 200, answer.text
+    users = [
+        agent["who"]["reference"]
+        for entry in answer.json()["entry"]
+        for agent in entry["resource"]["agent"]
+        if "reference" in agent["who"]
+    ]
+    assert users == ["Practitioner/dr-lee"]
+    page = await clinic.get("Patient/anna/$who-looked", "auditor", headers={"Accept": "text/html"})
+    assert page.headers["content-type"] == "text/html; charset=utf-8"
+    assert "Patient/anna/_history/1" in unescape(page.text)
+    assert "dr-kim" not in page.text.lower()
+    asked = [event for event in await clinic.events() if event.subtype == "operation"]
+    assert [event.patients for event in asked] == [("anna",), ("anna",)]
+    for caller in ("dr-lee", "anna", "anonymous"):
+        refused = await clinic.get("Patient/anna/$accounting-of-disclosures", caller)
+        assert refused.status_code in (401, 403)
+
+
+async def test_a_page_shows_text_as_text(clinic: Harness) -> None:
+    """What callers send cannot become markup."""
+    event = replace((await clinic.events())[0], action="R", patients=("anna",), user="x", user_name="<script>alert(1)")
+    await clinic.parts.store.record("demo", [event.entry()])
+    page = await clinic.get("Patient/anna/$who-looked", "auditor")
+    assert "<script>" not in page.text
+    assert "&lt;script&gt;" in page.text

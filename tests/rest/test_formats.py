@@ -1,0 +1,148 @@
+"""XML, media types, compressed bodies and Binary (FHIR R4 xml.html, http.html#mime-type, binary.html)."""
+
+import gzip
+import json
+
+import pytest
+import zstandard
+
+from fhir_server.fhir import json as fhir_json
+from fhir_server.fhir.errors import BadRequest
+from profiles import xml
+from profiles.definitions import load
+from profiles.elements import Elements
+from tests.data.examples import examples
+from tests.harness import Harness
+
+ELEMENTS = Elements(load())
+PATIENT = (
+    b'<Patient xmlns="http://hl7.org/fhir"><id value="x"/><active value="true"/>'
+    b'<name id="n"><family value="O&apos;Neil &amp; &lt;Co&gt;"/><given value="A"/>'
+    b'<given><extension url="urn:e"><valueDecimal value="1.50"/></extension></given></name>'
+    b'<multipleBirthInteger value="2"/></Patient>'
+)
+
+
+def test_every_example_survives_xml() -> None:
+    """Each of the official examples, to XML and back, is what it was, decimals as written."""
+    different = []
+    for name, body in examples(with_giants=False):
+        resource = fhir_json.parse(body)
+        back = xml.read(xml.write(resource, ELEMENTS), ELEMENTS)
+        if json.loads(fhir_json.serialise(back)) != json.loads(fhir_json.serialise(resource)):
+            different.append(name)
+    assert different == []
+
+
+def test_xml_is_read_element_by_element() -> None:
+    found = xml.read(PATIENT, ELEMENTS)
+    assert fhir_json.serialise(found) == (
+        b'{"resourceType":"Patient","id":"x","active":true,"name":[{"id":"n","family":"O\'Neil & <Co>",'
+        b'"given":["A",null],"_given":[null,{"extension":[{"url":"urn:e","valueDecimal":1.50}]}]}],'
+        b'"multipleBirthInteger":2}'
+    )
+    assert xml.read(xml.write(found, ELEMENTS), ELEMENTS) == found
+
+
+def _patient(inner: str) -> str:
+    return f'<Patient xmlns="http://hl7.org/fhir">{inner}</Patient>'
+
+
+REFUSED = {
+    "not xml": "<Patient",
+    "document type": '<!DOCTYPE x [<!ENTITY a "b">]>' + _patient('<id value="&a;"/>'),
+    "external entity": '<!DOCTYPE x [<!ENTITY a SYSTEM "file:///etc/passwd">]>' + _patient('<id value="&a;"/>'),
+    "undefined entity": _patient('<id value="&a;"/>'),
+    "no namespace": '<Patient><id value="1"/></Patient>',
+    "unknown element": _patient('<colour value="red"/>'),
+    "unknown type": '<Colour xmlns="http://hl7.org/fhir"><id value="1"/></Colour>',
+    "unknown attribute": _patient('<id value="1" colour="red"/>'),
+    "text": _patient("red"),
+    "twice": _patient('<id value="1"/><id value="2"/>'),
+    "too deep": _patient("<extension url='u'>" * 100 + "</extension>" * 100),
+    "processing instruction": "<?x y?>" + _patient(""),
+}
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_xml_that_is_refused(name: str) -> None:
+    with pytest.raises(BadRequest):
+        xml.read(REFUSED[name].encode(), ELEMENTS)
+
+
+async def test_xml_in_and_out(harness: Harness) -> None:
+    headers = {"Content-Type": "application/fhir+xml", "Accept": "application/fhir+xml"}
+    made = await harness.send("PUT", "Patient/x", "admin", content=PATIENT, headers=headers)
+    assert (made.status_code, made.headers["content-type"]) == (201, "application/fhir+xml; charset=utf-8")
+    assert xml.read(made.content, ELEMENTS)["name"][0]["family"] == "O'Neil & <Co>"
+    searched = await harness.get("Patient?_format=xml", "admin")
+    assert xml.read(searched.content, ELEMENTS)["entry"][0]["resource"]["id"] == "x"
+    refused = await harness.send("PUT", "Patient/x", "admin", content="<!DOCTYPE a><a/>", headers=headers)
+    assert refused.status_code == 400
+    assert xml.read(refused.content, ELEMENTS)["resourceType"] == "OperationOutcome"
+    metadata = await harness.get("metadata", headers={"Accept": "application/fhir+xml"})
+    assert metadata.content.startswith(b"<?xml")
+
+
+ACCEPTS = (
+    ("application/fhir+json", "json"),
+    ("*/*", "json"),
+    ("application/fhir+xml", "xml"),
+    ("text/xml;q=0.9, application/json;q=0.5", "xml"),
+    ("application/fhir+xml;q=0.1, application/fhir+json;q=0.2", "json"),
+    ("application/fhir+json; fhirVersion=3.0, application/fhir+xml; fhirVersion=4.0", "xml"),
+    ("application/fhir+json; fhirVersion=3.0", None),
+    ("text/html", None),
+    ("application/fhir+xml;q=0", None),
+)
+
+
+@pytest.mark.parametrize(("accept", "format_"), ACCEPTS)
+async def test_accept(harness: Harness, accept: str, format_: str | None) -> None:
+    answer = await harness.get("metadata", headers={"Accept": accept})
+    assert answer.status_code == (200 if format_ else 406)
+    if format_:
+        assert answer.headers["content-type"].startswith(f"application/fhir+{format_}")
+
+
+async def test_compressed_bodies(harness: Harness) -> None:
+    """RFC 9110 §8.4: gzip and zstd both ways; a bomb, a cut body and another coding are refused."""
+    body = json.dumps({"resourceType": "Patient", "name": [{"text": "x" * 5_000}]}).encode()
+    cases: tuple[tuple[str, bytes, int], ...] = (
+        ("gzip", gzip.compress(body), 201),
+        ("zstd", zstandard.ZstdCompressor().compress(body), 201),
+        ("gzip", gzip.compress(body)[:-10], 400),
+        ("zstd", b"not zstd", 400),
+        ("br", body, 415),
+        ("gzip", gzip.compress(b" " * 20_000_000), 413),
+        ("zstd", zstandard.ZstdCompressor().compress(b" " * 20_000_000), 413),
+    )
+    for coding, content, status in cases:
+        headers = {"Content-Encoding": coding, "Content-Type": "application/fhir+json"}
+        answer = await harness.send("POST", "Patient", "admin", content=content, headers=headers)
+        assert answer.status_code == status, coding
+    for coding in ("gzip", "zstd"):
+        answer = await harness.get("Patient", "admin", headers={"Accept-Encoding": coding})
+        assert answer.headers["content-encoding"] == coding
+        assert answer.json()["resourceType"] == "Bundle"
+
+
+async def test_binary_in_its_own_media_type(harness: Harness) -> None:
+    """binary.html#rest: written and read as what it is; as a resource for whoever asks for FHIR."""
+    content = b"\x89PNG\x00\xff"
+    made = await harness.send("POST", "Binary", "admin", content=content, headers={"Content-Type": "image/png"})
+    assert made.status_code == 201, made.text
+    name = f"Binary/{made.json()['id']}"
+    raw = await harness.get(name, "admin", headers={"Accept": "image/*"})
+    assert (raw.content, raw.headers["content-type"]) == (content, "image/png")
+    assert raw.headers["content-disposition"] == "attachment"
+    whole = await harness.get(name, "admin", headers={"Accept": "application/fhir+json"})
+    assert whole.json()["contentType"] == "image/png"
+
+
+async def test_head_answers_like_get_without_a_body(harness: Harness) -> None:
+    await harness.put({"resourceType": "Patient", "id": "x"})
+    got, head = await harness.get("Patient/x", "admin"), await harness.send("HEAD", "Patient/x", "admin")
+    assert (head.status_code, head.content) == (200, b"")
+    assert head.headers["etag"] == got.headers["etag"]
+    assert head.headers["content-length"] == got.headers["content-length"]
