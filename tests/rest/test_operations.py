@@ -132,6 +132,7 @@ async def test_capabilities_claim_what_there_is(harness: Harness) -> None:
         "meta-delete",
         "validate",
         "everything",
+        "match",
     }
     assert (patient["conditionalCreate"], patient["conditionalDelete"]) == (True, "single")
     events = next(each for each in rest["resource"] if each["type"] == "AuditEvent")
