@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 from typing import Any
-from urllib.parse import quote, urlencode
+from urllib.parse import quote
 
 from fhir_server.fhir import json
 from fhir_server.fhir.clock import Micros, instant
@@ -54,5 +54,10 @@ def bundle(
 
 def link(base_url: str, path: str, pairs: Iterable[tuple[str, str]]) -> str:
     """A URL below the base with its query, readable where that is allowed."""
-    query = urlencode(list(pairs), safe=":/|,$", quote_via=quote)
+    query = "&".join(map(_pair, pairs))
     return f"{base_url}/{path}".rstrip("/") + (f"?{query}" if query else "")
+
+
+def _pair(pair: tuple[str, str]) -> str:
+    name, value = (text if text.isascii() and text.isalnum() else quote(text, safe=":/|,$") for text in map(str, pair))
+    return f"{name}={value}"
