@@ -1,6 +1,7 @@
 """Bundles of search results and of versions, written around the stored bytes (FHIR R4 bundle.html)."""
 
 from collections.abc import Iterable, Sequence
+from functools import lru_cache
 from typing import Any
 from urllib.parse import quote
 
@@ -58,6 +59,7 @@ def link(base_url: str, path: str, pairs: Iterable[tuple[str, str]]) -> str:
     return f"{base_url}/{path}".rstrip("/") + (f"?{query}" if query else "")
 
 
+@lru_cache(maxsize=4_096)
 def _pair(pair: tuple[str, str]) -> str:
     name, value = (text if text.isascii() and text.isalnum() else quote(text, safe=":/|,$") for text in map(str, pair))
     return f"{name}={value}"
