@@ -59,10 +59,14 @@ class Pipeline:
         found: Found | None = None
         try:
             clinic = await self._clinics(request.tenant)
-            found = receive.find(self.router, self._server, request.method, request.segments)
+            try:
+                found = receive.find(self.router, self._server, request.method, request.segments)
+            except FhirError as error:  # raised once it is known who asks, so that it is recorded as theirs
+                fault = error
             access = await self._authenticate(clinic, request.headers.get("authorization"))
             if fault is not None:
                 raise fault
+            assert found is not None
             answer = await self._perform(request, clinic, access, found)
             return respond(request, clinic, answer)
         except FhirError as error:
