@@ -45,6 +45,17 @@ def read_credentials(authorization: str | None, form: Mapping[str, str]) -> Cred
     return credentials
 
 
+async def registered(services: Services, tenant: str, client_id: str) -> str:
+    """The id that a refused request claims, if a client has it; else '': people put secrets into the wrong field."""
+
+    async def find(unit: Unit) -> Client | None:
+        return await clients.load(unit, client_id)
+
+    if not services.store.has(tenant):
+        return ""
+    return client_id if await services.store.run(tenant, find, write=False, quick=True) is not None else ""
+
+
 async def authenticate(services: Services, tenant: str, credentials: Credentials) -> Client:
     """The client behind the credentials. Raises InvalidClient.
 

@@ -14,7 +14,7 @@ from fhir_server.fhir.errors import FhirError
 from fhir_server.fhir.reference import is_id, local_reference
 from fhir_server.store.protocol import Unit
 from smart_auth import asked as asking
-from smart_auth import forms, grants, launches, pages, patients, redirects, scope_words, sessions
+from smart_auth import authenticate, forms, grants, launches, pages, patients, redirects, scope_words, sessions
 from smart_auth.accounts import Account
 from smart_auth.asked import Asked
 from smart_auth.clients import PEOPLE
@@ -330,10 +330,11 @@ async def _record(
 
 async def record(services: Services, tenant: str, request: Request, query: str, error: OAuthError) -> None:
     """Record a refused authorization request."""
-    client_id: Mapping[str, str] = dict(forms.pairs(query))
+    given: Mapping[str, str] = dict(forms.pairs(query))
+    claimed = await authenticate.registered(services, tenant, given.get("client_id", ""))
     await services.record(
         AuthEvent(
-            tenant, services.clock(), "authorize", "refused", client_id=client_id.get("client_id", "")[:128],
+            tenant, services.clock(), "authorize", "refused", client_id=claimed,
             error=error.code, description=error.description, request_id=forms.request_id(request),
             address=services.address_of(request),
         )

@@ -126,7 +126,8 @@ async def _sign_in(services: Services, tenant: str, request: Request, name: str,
     is_right = await accounts.verify_password(account if may_try else None, password)
     if account is None or not may_try or not is_right:
         why = "locked" if not may_try else "failed"
-        await _record(services, tenant, request, "login", None, name if accounts.NAME.fullmatch(name) else "", why)
+        # A name that nobody has is not recorded: people type their password there.
+        await _record(services, tenant, request, "login", None, name if account is not None else "", why)
         return None
 
     async def open_session(unit: Unit) -> Session:

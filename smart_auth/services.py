@@ -27,8 +27,9 @@ _DAY: Micros = 24 * 3600 * 1_000_000
 class AuthEvent:
     """What the authorization server did or refused, for the audit log. Nothing in it is secret.
 
-    `client_id` and `subject` are what the caller claimed when `outcome` is `refused`; `error` is then the OAuth error
-    code. `patients` are those whose data were shown (patient-search) or who are in context.
+    `client_id` and `subject` are what the caller claimed when `outcome` is `refused`, where somebody has that name;
+    `error` is then the OAuth error code. `patients` are those whose data were shown (patient-search) or who are in
+    context.
     """
 
     tenant: str

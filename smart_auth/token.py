@@ -144,19 +144,14 @@ async def refuse(
     kind: EventKind = "token",
 ) -> JSONResponse:
     """The answer to a client that is refused, recorded first."""
-    event = AuthEvent(
-        tenant,
-        services.clock(),
-        kind,
-        "refused",
-        form.get("grant_type", "")[:64],
-        _claimed(request.headers.get("authorization"), form),
-        error=error.code,
-        description=error.description,
-        request_id=forms.request_id(request),
-        address=services.address_of(request),
-    )
+    grant_type = form.get("grant_type", "")
     try:
+        claimed = await authenticate.registered(services, tenant, _claimed(request.headers.get("authorization"), form))
+        event = AuthEvent(
+            tenant, services.clock(), kind, "refused", grant_type if grant_type in GRANT_TYPES else "", claimed,
+            error=error.code, description=error.description, request_id=forms.request_id(request),
+            address=services.address_of(request),
+        )  # fmt: skip
         await services.record(event)
     except FhirError as fault:
         return forms.refused(fault)

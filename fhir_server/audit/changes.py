@@ -16,11 +16,17 @@ def _digest(stored: Stored) -> str:
     return sha256(stored.body).hexdigest() if stored.type == "AuditEvent" and stored.body is not None else ""
 
 
+def _booking(changes: Sequence[Change]) -> str:
+    """The one appointment that was made, or else changed; one that is marked along with a new one is not meant."""
+    changed = [change for change in changes if change.stored.type == "Appointment"]
+    ids = {change.stored.id for change in changed if change.before == 0} or {change.stored.id for change in changed}
+    return ids.pop() if len(ids) == 1 else ""
+
+
 def events_of(changes: Sequence[Change], like: Event) -> list[Event]:
     """One event a change, with the time, agent and context of `like`, whose `rule` stands where none decided."""
     made = []
-    bookings = {change.stored.id for change in changes if change.stored.type == "Appointment"}
-    booking = next(iter(bookings)) if len(bookings) == 1 else like.booking
+    booking = _booking(changes) or like.booking
     for change in changes:
         stored = change.stored
         subtype, action = _SUBTYPES[stored.method]

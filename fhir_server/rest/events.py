@@ -1,21 +1,22 @@
 """What the audit log is told of a request: one place for every interaction (IHE BALP; R-6.5, R-10.7)."""
 
-import re
 from collections.abc import Sequence
 
+from fhir_server.audit import masking
 from fhir_server.audit.changes import events_of
 from fhir_server.audit.event import Event
 from fhir_server.fhir.clock import Clock, Micros
 from fhir_server.fhir.errors import FhirError
 from fhir_server.interactions.access import Access
+from fhir_server.interactions.interaction import Interaction
 from fhir_server.interactions.repository import Change
+from fhir_server.rest.negotiate import media_type
 from fhir_server.rest.request import Request
 from fhir_server.rest.table import Found
 from fhir_server.store.protocol import Stored
 
 _LONGEST_QUERY = 2_000
-# What a caller should never have put into a URL is not kept in the log for ever.
-_SECRETS = re.compile(r"(?i)\b(access_token|refresh_token|id_token|client_secret|client_assertion|password)=[^&\s]*")
+_FORM = "application/x-www-form-urlencoded"
 
 
 class Recorder:
@@ -35,21 +36,20 @@ class Recorder:
             patients = dict.fromkeys(patient for stored in shown for patient in stored.patients)
             query = _query(self._request, found)
             return [
-                self._event(row.name, "E", query=query, patients=(patient,) if patient else ())
+                self._event(subtype(row), "E", query=query, patients=(patient,) if patient else ())
                 for patient in patients or [""]
             ]
         if row.writes and not found.id and len(shown) == 1:  # a condition found it, and nothing was written
             stored = shown[0]
             entity = f"{stored.type}/{stored.id}/_history/{stored.version}"
-            return [self._event(row.name, "R", entity=entity, patients=stored.patients)]
+            return [self._event(subtype(row), "R", entity=entity, patients=stored.patients)]
         version = f"/_history/{shown[0].version}" if len(shown) == 1 and found.id else ""
         entity = f"{found.type}/{found.id}{version}" if found.id else ""
         patients = dict.fromkeys(patient for stored in shown for patient in stored.patients)
         if not patients and found.type == "Patient" and row.name == "operation":
             patients = {found.id: None}
         query = "" if row.name in ("read", "vread") else _query(self._request, found)
-        name = "create" if row.transaction else "operation" if row.name[:1] == "$" else row.name
-        return [self._event(name, row.action, entity=entity, query=query, patients=tuple(patients))]
+        return [self._event(subtype(row), row.action, entity=entity, query=query, patients=tuple(patients))]
 
     def _rule(self, type_: str) -> str:
         grants = self._access.of(type_, self._found.interaction.letter)
@@ -79,7 +79,7 @@ def refusal(now: Micros, request: Request, access: Access, found: Found | None, 
     row = found.interaction if found is not None else None
     entity = f"{found.type}/{found.id}" if found is not None and found.type and found.id else ""
     return Event(
-        row.name if row is not None else "unknown",
+        subtype(row) if row is not None else "unknown",
         (row.action if row is not None else "") or "E",
         "8" if error.status >= 500 else "4",
         now,
@@ -92,6 +92,11 @@ def refusal(now: Micros, request: Request, access: Access, found: Found | None, 
     )  # fmt: skip
 
 
+def subtype(row: Interaction) -> str:
+    """What the events of a row are called, unless it changed something: operations are told apart by their query."""
+    return "create" if row.transaction else "operation" if row.name[:1] == "$" else row.name
+
+
 def booking(found: Found | None) -> str:
     """The id of the appointment that a request names, which ties a booking together from proposal to visit."""
     return found.id if found is not None and found.type == "Appointment" else ""
@@ -101,16 +106,16 @@ def correlation(request: Request) -> str:
     """What ties one person's action together across surfaces: the caller's own id, or its trace's (W3C traceparent)."""
     given = request.headers.get("x-correlation-id", "")
     if given and len(given) <= 128 and given.isprintable():
-        return given
+        return masking.text(given)
     parts = request.headers.get("traceparent", "").split("-")
     return parts[1] if len(parts) == 4 and len(parts[1]) == 32 else ""
 
 
 def _query(request: Request, found: Found | None) -> str:
     """Method and URL below the base, with a POST search's form."""
-    text = f"{request.method} {'/'.join(request.segments)}"
+    text = masking.text(f"{request.method} {'/'.join(request.segments)}")
     if request.query:
-        text += f"?{request.query}"
-    if found is not None and found.interaction.body == "form":
-        text += f" {request.body.decode('utf-8', 'replace')}"
-    return _SECRETS.sub(r"\1=(left out)", text)[:_LONGEST_QUERY]
+        text += f"?{masking.pairs(request.query)}"
+    if found is not None and found.interaction.body == "form" and media_type(request.headers) == _FORM:
+        text += f" {masking.pairs(request.body.decode('utf-8', 'replace'))}"
+    return text[:_LONGEST_QUERY]

@@ -132,6 +132,40 @@ async def test_one_booking_is_told_in_order_by_its_id(clinic: Harness) -> None:
     assert by_header == [step for step in trail if step.startswith("create")]
 
 
+@pytest.mark.requirement("R-10.7", "R-10.9")
+async def test_one_persons_journey_is_told_across_surfaces(clinic: Harness) -> None:
+    """One correlation from the website to both portals and the front desk, in order, and nothing of other journeys."""
+    await clinic.seed(clinic.slot("s1"), clinic.slot("s2"))  # the other time is proposed by the same person
+    trace = {"traceparent": f"00-{'7' * 32}-{'1' * 16}-01"}
+    other = (await clinic.create(proposal("s2"), "anonymous")).json()["id"]
+    made = await clinic.create(proposal("s1"), "anonymous", headers=trace)
+    path, journey = f"Appointment/{made.json()['id']}", []
+    for caller, status in (("sam", "pending"), ("dr-lee", "booked"), ("sam", "cancelled")):
+        clinic.clock.advance(MINUTE)
+        assert (await clinic.get(path, caller)).status_code == 200
+        clinic.clock.advance(MINUTE)
+        assert (await clinic.patch(path, to_status(status), caller, headers=trace)).status_code == 200
+        await clinic.get(f"Appointment/{other}", caller)
+    answer = await clinic.get(f"AuditEvent?correlation={made.json()['id']}&_sort=date&_count=100", "auditor")
+    for event in (entry["resource"] for entry in answer.json()["entry"]):
+        who = next(agent["who"] for agent in event["agent"] if agent["requestor"])
+        asked = who.get("reference") or who["identifier"]["value"]
+        what = event["entity"][0]["what"]["reference"].replace(path, "it").partition("/0")[0]
+        journey.append(f"{asked} {event['subtype'][0]['code']} {what}")
+    sam, lee = "Practitioner/sam", "Practitioner/dr-lee"
+    assert journey == [
+        "anonymous create Patient", "anonymous create it/_history/1",
+        f"{sam} read it/_history/1", f"{sam} patch it/_history/2",
+        f"{lee} read it/_history/2", f"{lee} patch it/_history/3", f"{lee} update Slot/s1/_history/2",
+        f"{sam} read it/_history/3", f"{sam} patch it/_history/4", f"{sam} update Slot/s1/_history/3",
+    ]  # fmt: skip
+    by_trace = await _trail(clinic, "7" * 32)
+    marked = f"update Appointment/{other}/_history/2"  # as one that contends with it
+    assert [step for step in by_trace if step != marked] == [
+        step for step in await _trail(clinic, made.json()["id"]) if not step.startswith("read")
+    ]
+
+
 @pytest.mark.requirement("R-10.2")
 async def test_auto_confirmation_is_the_rules_decision(clinic: Harness) -> None:
     """The event names the rule with its version, and who set it."""
