@@ -62,6 +62,9 @@ class Event:
         """What the event is found by: (kind, value)."""
         found = [("patient", patient) for patient in self.patients]
         if self.user:
+            type_, _, id_ = self.user.partition("/")
+            if type_ == "Patient" and id_ not in self.patients:
+                found.append(("patient", id_))  # R4's `patient` means agents as well as entities
             found.append(("agent", self.user))
         if self.client:
             found.append(("agent", self.client))

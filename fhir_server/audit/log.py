@@ -2,7 +2,7 @@
 
 The log is searched newest first, or oldest first by `_sort=date`: an index on patient, agent or entity, or the time
 alone, leads to entries, and the plan is asked of each as rendered. Imported AuditEvents, which are foreign to the
-log, follow after it.
+log, follow after it. `_include` brings agents and entities along, as the caller may see them.
 """
 
 from collections.abc import Callable
@@ -13,13 +13,13 @@ from fhir_server.audit.event import Event, from_entry
 from fhir_server.audit.render import audit_event
 from fhir_server.fhir import json
 from fhir_server.fhir.errors import BadRequest
-from fhir_server.interactions import bundle, paging, subset, visibility
+from fhir_server.interactions import bundle, include, paging, search_type, subset, visibility
 from fhir_server.interactions.call import Answer, Call
 from fhir_server.interactions.repository import Repository
 from fhir_server.search.matches import matches
 from fhir_server.search.parse import SearchRequest
 from fhir_server.search.plan import All, Interval, Node, Position, Query, Target, Test, Token
-from fhir_server.store.protocol import AuditQuery, Recorded
+from fhir_server.store.protocol import AuditQuery, Recorded, Stored
 
 TYPE = "AuditEvent"
 BATCH = 500
@@ -44,8 +44,10 @@ async def search(call: Call, repository: Repository) -> Answer:
     server = call.clinic.server
     pairs = [(name, value) for name, value in call.query if name != paging.PARAMETER]
     request = call.clinic.parser.parse(TYPE, pairs, server.clock())
-    if request.includes or request.revincludes or [sort.param for sort in request.sort] not in ([], ["date"]):
-        raise BadRequest("The audit log is sorted by 'date' or '-date', and takes no includes.", expression="_sort")
+    if [sort.param for sort in request.sort] not in ([], ["date"]):
+        raise BadRequest("The audit log is sorted by 'date' or '-date' alone.", expression="_sort")
+    if request.revincludes:
+        raise BadRequest("The audit log takes no _revinclude: nothing points at its entries.", expression="_revinclude")
     for name, _ in request.applied:
         if "." in name or name.startswith("_has:"):
             raise BadRequest(f"The audit log is searched without chains: '{name}' is one.", expression=name)
@@ -55,13 +57,18 @@ async def search(call: Call, repository: Repository) -> Answer:
     if page.next is not None:
         following = [*pairs, (paging.PARAMETER, paging.cursor(call, TYPE, pairs, page.next))]
         links.append(("next", bundle.link(call.clinic.base_url, TYPE, following)))
-    body = bundle.bundle("searchset", server.ids.resource_id(), server.clock(), links, page.entries, page.total)
-    return Answer(200, body)
+    included = await include.included(repository, request, page.matches)
+    entries = page.entries + [search_type.entry(call, repository, request, each, "include") for each in included]
+    body = bundle.bundle("searchset", server.ids.resource_id(), server.clock(), links, entries, page.total)
+    return Answer(200, body, shown=included)
 
 
 @dataclass(slots=True)
 class _Page:
+    """`matches` are the entries' resources, kept where a search asks for what they point at."""
+
     entries: list[bytes] = field(default_factory=list)
+    matches: list[Stored] = field(default_factory=list)
     next: Position | None = None
     total: int | None = None
 
@@ -102,7 +109,10 @@ async def _from_log(
                 page.next = (1, last.recorded, last.id)
                 return
             last = recorded
-            page.entries.append(_entry(call, request, recorded.id, json.serialise(resource)))
+            body = json.serialise(resource)
+            page.entries.append(_entry(call, request, recorded.id, body))
+            if request.includes:
+                page.matches.append(Stored(TYPE, recorded.id, 1, recorded.recorded, body, 0))
         if len(batch) < BATCH or last is None:
             return
         query = replace(query, after=(last.recorded, last.id))
@@ -121,6 +131,7 @@ async def _imported(
         return
     found = await repository.search(Query(TYPE, request.where, request.sort, room, after))
     page.entries += [_entry(call, request, stored.id, repository.shown(stored, "s")) for stored in found.matches]
+    page.matches += found.matches
     page.next = (2, *found.next) if found.next is not None else None
 
 

@@ -51,8 +51,8 @@ def bundled(
 ) -> Answer:
     """The answer with a page and what comes along with it."""
     server, base_url = call.clinic.server, call.clinic.base_url
-    entries = [_entry(call, repository, request, stored, "match") for stored in page.matches]
-    entries += [_entry(call, repository, request, stored, "include") for stored in included]
+    entries = [entry(call, repository, request, stored, "match") for stored in page.matches]
+    entries += [entry(call, repository, request, stored, "include") for stored in included]
     if request.dropped:
         entries.append(bundle.outcome_entry(request.dropped))
     links = [("self", bundle.link(base_url, path, request.applied))]
@@ -84,7 +84,8 @@ def _total(call: Call, request: SearchRequest, page: Page) -> int | None:
     return len(page.matches) if is_whole else None
 
 
-def _entry(call: Call, repository: Repository, request: SearchRequest, stored: Stored, mode: str) -> bytes:
+def entry(call: Call, repository: Repository, request: SearchRequest, stored: Stored, mode: str) -> bytes:
+    """A match, or what comes along with one (mode `include`), as the caller may see it and has asked to."""
     body = repository.shown(stored, "s" if repository.access.of(stored.type, "s") else "r")
     if request.summary not in (None, "false", "count") or (request.elements and mode == "match"):
         narrowed = subset.of(json.parse(body), request, call.clinic.server.definitions)

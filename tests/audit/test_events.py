@@ -296,7 +296,7 @@ QUERIES: tuple[tuple[str, int], ...] = (
     ("agent:identifier=provider-portal", 12),
     ("agent:identifier=provider-portal&agent=Practitioner/sam", 3),
     ("agent-name=dr", 8),
-    ("patient=anna", 4),
+    ("patient=anna", 7),
     ("patient=Patient/anna&agent=Practitioner/dr-lee", 3),
     ("patient=ben", 4),
     ("entity=Patient/ben&agent=Practitioner/dr-kim", 3),
