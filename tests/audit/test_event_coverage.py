@@ -97,6 +97,45 @@ def test_an_event_is_the_same_again_from_its_stored_form() -> None:
         assert from_entry(event.recorded, event.entry().body) == event
 
 
+def _path(row: Interaction) -> str:
+    """A path of the row's shape."""
+    filled = row.path.replace("{type}/{id}/{other}", "Patient/p1/Observation").replace("{version}", "1")
+    return filled.replace("{type}", "Observation").replace("{id}", "x1")
+
+
+@pytest.mark.requirement("R-6.5", "R-10.7")
+async def test_every_row_records_its_refusal_and_its_failure(clinic: Harness, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Over HTTP: a wrong token (outcome 4), and a server that breaks (8), each one event that BALP takes."""
+
+    async def broken(*_: object) -> None:
+        raise RuntimeError("it broke")
+
+    await clinic.token("admin")
+    structure, wrong = clinic.parts.server.structure, []
+    for outcome, status in (("4", 401), ("8", 500)):
+        if outcome == "8":
+            monkeypatch.setattr(clinic.parts.pipeline, "_perform", broken)
+        for number, row in enumerate(TABLE):
+            sent = {"X-Request-Id": f"row-{outcome}-{number}"}
+            sent |= {"Authorization": "Bearer not.a.token"} if outcome == "4" else {}
+            answer = await clinic.send(row.method, _path(row), "admin", headers=sent)
+            assert answer.status_code == status, (row.method, row.path)
+    for event in [audit_event(each, "r1-1", BASE) for each in await clinic.events()]:
+        ids = [e["what"]["identifier"]["value"] for e in event.get("entity", ()) if e["type"]["code"] == "XrequestId"]
+        _, _, number = (ids or [""])[0].rpartition("-")
+        if not ids or not ids[0].startswith("row-"):
+            continue
+        row = TABLE[int(number)]
+        wanted = [codes.kind_of(_subtype(row)).subtype[1], *([row.transaction] if row.transaction else [])]
+        if [each["code"] for each in event["subtype"]] != wanted and row.name != "batch":  # its POST is a transaction's
+            wrong.append((row, event["subtype"]))
+        wrong += [(row, fault) for fault in balp.faults(event)]
+        wrong += [(row, fault) for fault in structure.check(event, expected_type="AuditEvent")]
+    assert wrong == []
+    recorded = [event.request_id for event in await clinic.events() if event.request_id.startswith("row-")]
+    assert sorted(recorded) == sorted(f"row-{outcome}-{n}" for outcome in "48" for n in range(len(TABLE)))
+
+
 async def _trail(clinic: Harness, correlation: str) -> list[str]:
     answer = await clinic.get(f"AuditEvent?correlation={correlation}&_sort=date&_count=100", "auditor")
     assert answer.status_code == 200, answer.text
