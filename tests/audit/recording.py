@@ -154,7 +154,8 @@ class Recorder:
         who, parts = self.callers[caller], path.partition("?")[0].split("/")
         is_instance = len(parts) > 1 and parts[1][:1] not in "_$" and row[0] != "unknown"
         entity = "/".join(parts[:2]) if is_instance else ""
-        return Line(*row, outcome, who.client, who.user, entity, "" if entity else f"{method} {path}")
+        patients = (parts[1],) if entity and parts[0] == "Patient" else ()
+        return Line(*row, outcome, who.client, who.user, entity, "" if entity else f"{method} {path}", patients)
 
     def refused(self, caller: str, method: str, path: str, body: Any, status: int, *row: str, **headers: str) -> Ask:
         """A request that must be refused."""

@@ -298,7 +298,7 @@ QUERIES: tuple[tuple[str, int], ...] = (
     ("agent-name=dr", 8),
     ("patient=anna", 7),
     ("patient=Patient/anna&agent=Practitioner/dr-lee", 3),
-    ("patient=ben", 4),
+    ("patient=ben", 7),
     ("entity=Patient/ben&agent=Practitioner/dr-kim", 3),
     ("entity=Slot/s", 4),
     ("entity=Slot/s&action=U", 3),

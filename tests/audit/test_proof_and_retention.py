@@ -161,6 +161,16 @@ async def test_who_looked_at_a_patient_is_told(clinic: Harness) -> None:
         assert refused.status_code in (401, 403)
 
 
+async def test_a_refused_look_is_told(clinic: Harness) -> None:
+    """Who tried, and that they saw nothing."""
+    assert (await clinic.get("Patient/anna", "ben")).status_code == 404
+    assert (await clinic.get("Patient/anna")).status_code == 403
+    answer = await clinic.get("Patient/anna/$accounting-of-disclosures", "auditor")
+    told = [(entry["resource"]["outcome"], entry["resource"]["outcomeDesc"]) for entry in answer.json()["entry"]]
+    assert sorted(told) == [("4", "403 forbidden"), ("4", "404 not-found")]
+    assert "refused: 404 not-found" in (await clinic.get("Patient/anna/$who-looked", "auditor")).text
+
+
 async def test_a_page_shows_text_as_text(clinic: Harness) -> None:
     """What callers send cannot become markup."""
     event = replace((await clinic.events())[0], action="R", patients=("anna",), user="x", user_name="<script>alert(1)")
