@@ -47,7 +47,8 @@ class Tokens:
 def parts_of(folder: Path, store: Store | None = None) -> Parts:
     """The server's parts over a folder."""
     reads = os.environ.get("FHIR_SERVER_AUDIT_READS", "true") == "true"
-    settings = Settings(data=folder, origin=ORIGIN, proposals_per_hour=0, audit_reads=reads)
+    uri = os.environ.get("FHIR_SERVER_STORE", "")
+    settings = Settings(data=folder, store=uri, origin=ORIGIN, proposals_per_hour=0, audit_reads=reads)
     return make_parts(settings, store=store)
 
 
