@@ -6,14 +6,13 @@ search the audit log.
 """
 
 from collections.abc import Sequence
-from html import escape
-from typing import Any
 
+from fhir_server.audit import looks_page
 from fhir_server.audit.event import Event, from_entry
 from fhir_server.audit.log import TYPE, shown_by
 from fhir_server.audit.render import audit_event
 from fhir_server.fhir import json
-from fhir_server.fhir.clock import Micros, instant
+from fhir_server.fhir.clock import Micros
 from fhir_server.interactions import bundle
 from fhir_server.interactions.call import Answer, Call
 from fhir_server.interactions.repository import Repository
@@ -23,10 +22,6 @@ from fhir_server.store.protocol import AuditQuery, Recorded
 SIX_YEARS: Micros = 6 * 366 * 86_400_000_000
 MOST = 5_000
 _LOOKS = frozenset("RE")
-_ABOUT = (
-    "<p>Everybody who read, searched for or was sent this patient's data, newest first. "
-    "Refused attempts are marked.</p>"
-)
 
 
 async def accounting(call: Call, repository: Repository) -> Answer:
@@ -45,15 +40,8 @@ async def accounting(call: Call, repository: Repository) -> Answer:
 
 async def page(call: Call, repository: Repository) -> Answer:
     """The same as a page for people."""
-    rows = "".join(_row(event) for _, event in await _found(call, repository))
-    columns = "".join(f"<th>{name}</th>" for name in ("When", "Who", "Role", "Through", "What", "Outcome"))
-    title = f"Who looked at Patient/{escape(call.id)}"
-    text = (
-        f'<!doctype html><html lang="en"><meta charset="utf-8"><title>{title}</title><h1>{title}</h1>{_ABOUT}'
-        f"<table><thead><tr>{columns}</tr></thead><tbody>{rows}</tbody></table></html>"
-    )
-    headers = {"content-type": "text/html; charset=utf-8", "content-security-policy": "default-src 'none'"}
-    return Answer(200, text.encode(), headers=headers)
+    events = [event for _, event in await _found(call, repository)]
+    return Answer(200, looks_page.render(call.id, events, call.clinic.zone), headers=dict(looks_page.HEADERS))
 
 
 async def _found(call: Call, repository: Repository) -> list[tuple[str, Event]]:
@@ -72,10 +60,3 @@ async def _found(call: Call, repository: Repository) -> list[tuple[str, Event]]:
 def _is_look(event: Event, patient: str) -> bool:
     """Whether somebody other than the patient saw, or tried to see, what is about them."""
     return event.action in _LOOKS and patient in event.patients and event.user != f"Patient/{patient}"
-
-
-def _row(event: Event) -> str:
-    what = event.entity or event.query
-    outcome = "seen" if event.outcome == "0" else f"refused: {event.description}"
-    cells: list[Any] = [instant(event.recorded), event.user_name or event.user, event.role, event.client, what, outcome]
-    return "<tr>" + "".join(f"<td>{escape(str(cell))}</td>" for cell in cells) + "</tr>"

@@ -171,6 +171,17 @@ async def test_a_refused_look_is_told(clinic: Harness) -> None:
     assert "refused: 404 not-found" in (await clinic.get("Patient/anna/$who-looked", "auditor")).text
 
 
+async def test_the_page_is_for_people(clinic: Harness) -> None:
+    """Times are the clinic's; it fits a phone, needs no script, and says so when nobody looked."""
+    assert "Nobody did in this time." in (await clinic.get("Patient/anna/$who-looked", "auditor")).text
+    await clinic.get("Patient/anna", "dr-lee")
+    page = await clinic.get("Patient/anna/$who-looked", "auditor")
+    assert '<time datetime="2027-01-18T08:00:00.000Z">2027-01-18 09:00:00 CET</time>' in page.text
+    assert '<meta name="viewport" content="width=device-width, initial-scale=1">' in page.text
+    assert "script-src" not in page.headers["content-security-policy"]
+    assert "default-src 'none'" in page.headers["content-security-policy"]
+
+
 async def test_a_page_shows_text_as_text(clinic: Harness) -> None:
     """What callers send cannot become markup."""
     event = replace((await clinic.events())[0], action="R", patients=("anna",), user="x", user_name="<script>alert(1)")
