@@ -64,7 +64,7 @@ async def _referrers(repository: Repository, wanted: Include, targets: Sequence[
     """Adds what points at the targets."""
     sources = [wanted.source] if wanted.source != "*" else sorted(repository.access.grants)
     for source in sources:
-        parameters = repository.clinic.server.registry.parameters(source)
+        parameters = repository.clinic.registry.parameters(source)
         codes = [wanted.param] if wanted.param != "*" else [c for c, p in parameters.items() if "reference" in p.shapes]
         tests = [
             Test(code, "reference", Target(target.id, target.type))

@@ -70,7 +70,7 @@ async def handle(call: Call, repository: Repository) -> Answer:
         except FhirError as error:
             raise at_place(error, each.place) from error
     body = entry.response_bundle(call, [answers[n] for n in range(len(entries))], call.clinic.server.clock())
-    return Answer(200, body)
+    return Answer(200, body, written=[stored for answer in answers.values() for stored in answer.written])
 
 
 @dataclass(slots=True)

@@ -78,7 +78,7 @@ def _resource(call: Call, type_: str, table: Sequence[Interaction]) -> dict[str,
     rows = own if apart else [*own, *(row for row in interactions if row.path.startswith("{type}"))]
     operations = _operations(row for row in table if row.path.split("/")[0] in (type_, "" if apart else "{type}"))
     settings = call.clinic.server.settings
-    parameters = call.clinic.server.registry.parameters(type_)
+    parameters = call.clinic.registry.parameters(type_)
     searchable = [parameter for _, parameter in sorted(parameters.items()) if parameter.is_searchable]
     references = [p.code for p in searchable if p.type == "reference"]
     made: dict[str, Any] = {

@@ -9,12 +9,14 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
+from typing import TypeVar
 
 from fhir_server.audit.event import Event
 from fhir_server.audit.flood import Floods
 from fhir_server.fhir import json
 from fhir_server.fhir.errors import BadRequest, Failed, FhirError
 from fhir_server.fhir.outcome import operation_outcome
+from fhir_server.interactions import search_parameters
 from fhir_server.interactions.access import ANONYMOUS, Access
 from fhir_server.interactions.call import Answer, Call
 from fhir_server.interactions.clinic import Clinic, Server
@@ -26,6 +28,7 @@ from fhir_server.rest.respond import respond
 from fhir_server.rest.table import Found, Router
 from fhir_server.store.protocol import Store, Unit
 
+T = TypeVar("T")
 Authenticate = Callable[[Clinic, str | None], Awaitable[Access]]
 SERVER_LOG = ""
 
@@ -41,11 +44,13 @@ class Pipeline:
         store: Store,
         clinics: Callable[[str], Awaitable[Clinic]],
         authenticate: Authenticate,
+        forget: Callable[[str], None],
     ) -> None:
         self._server = server
         self._store = store
         self._clinics = clinics
         self._authenticate = authenticate
+        self._forget = forget
         self.router = Router()
         self._floods = Floods()
 
@@ -107,9 +112,13 @@ class Pipeline:
         interaction = found.interaction
         if interaction.prepare is not None:
             call = replace(call, body=interaction.prepare(call))
-        if interaction.outside is not None:
-            return await interaction.outside(call)
         recorder = events.Recorder(self._server.clock, request, call.access, found)
+        if interaction.outside is not None:
+            answer = await interaction.outside(replace(call, units=PipelineUnits(self._store, call, request.address)))
+            if interaction.action:
+                await self._store.record(call.clinic.name, [event.entry() for event in recorder.seen(())])
+                self._forget(call.clinic.name)
+            return answer
 
         async def work(unit: Unit) -> tuple[Answer, list[Event]]:
             answer, done = await handled(call, found, recorder, unit, request.address)
@@ -119,6 +128,8 @@ class Pipeline:
 
         writes, quick = interaction.writes, interaction.is_quick
         answer, done = await self._store.run(call.clinic.name, work, write=writes, quick=quick)
+        if any(stored.type == search_parameters.TYPE for stored in answer.written):
+            self._forget(call.clinic.name)
         if not done and interaction.action and (writes or self._server.settings.audit_reads):
             seen = recorder.seen(answer.shown)
             await self._store.record(call.clinic.name, [event.entry() for event in seen])
@@ -147,6 +158,21 @@ class Pipeline:
         return Answer(error.status, json.serialise(operation_outcome(error.issues)), headers=dict(error.headers))
 
 
+class PipelineUnits:
+    """What `interactions.call.Units` asks, for one request."""
+
+    def __init__(self, store: Store, call: Call, address: str) -> None:
+        self._store, self._call, self._address = store, call, address
+
+    async def step(self, work: Callable[[Repository], Awaitable[T]]) -> T:
+        """What `work` returns, done in a writing Unit of its own."""
+
+        async def do(unit: Unit) -> T:
+            return await work(Repository(unit, self._call.clinic, self._call.access, address=self._address))
+
+        return await self._store.run(self._call.clinic.name, do, write=True)
+
+
 async def handled(
     call: Call, found: Found, recorder: events.Recorder, unit: Unit, address: str
 ) -> tuple[Answer, list[Event]]:
@@ -155,4 +181,5 @@ async def handled(
     repository = Repository(unit, call.clinic, call.access, address=address)
     answer = await found.interaction.handler(call, repository)
     answer.headers |= repository.headers
+    answer.written = answer.written or [change.stored for change in repository.changes]
     return answer, recorder.changes(repository.changes)

@@ -179,6 +179,13 @@ class Criteria:
             raise UnknownParameter(
                 f"{type_} has no search parameter '{code}'. It has {_few(some, code)}.", expression=whole
             )
+        if parameter is not None and not parameter.is_searchable and parameter.paths:
+            raise UnknownParameter(
+                f"'{code}' was defined anew, and the index is still that of its former definition: an administrator "
+                "runs $reindex.",
+                expression=whole,
+                code="not-supported",
+            )
         if parameter is None or not parameter.is_searchable:
             raise UnknownParameter(
                 f"'{code}' cannot be searched on this server.", expression=whole, code="not-supported"

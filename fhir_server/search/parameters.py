@@ -39,27 +39,53 @@ class Parameter:
 
 
 class Registry:
-    """The parameters by type and code: R4's own and custom ones, which never replace R4's."""
+    """The parameters by type and code: R4's own and custom ones, which never replace R4's.
 
-    def __init__(self, definitions: Definitions, custom: Iterable[SearchParameter] = ()) -> None:
+    One `below` another adds to it; its `stale` (type, code) are indexed and cannot be searched.
+    """
+
+    def __init__(
+        self,
+        definitions: Definitions,
+        custom: Iterable[SearchParameter] = (),
+        *,
+        below: "Registry | None" = None,
+        stale: frozenset[tuple[str, str]] = frozenset(),
+    ) -> None:
         self.definitions = definitions
         self._compiler = Compiler(definitions)
+        self._below, self._stale = below, stale
         self._by_base: dict[str, list[SearchParameter]] = {}
-        for parameter in (*definitions.search_parameters, *custom):
+        own = (*(definitions.search_parameters if below is None else ()), *custom)
+        for parameter in own:
             for base in parameter.bases:
                 self._by_base.setdefault(base, []).append(parameter)
         self._made: dict[str, Mapping[str, Parameter]] = {}
-        self._types = {each.url: each.type for each in (*definitions.search_parameters, *custom)}
+        self._types: dict[str, str] = dict(below._types) if below is not None else {}
+        self._types |= {each.url: each.type for each in own}
+
+    def extended(
+        self, custom: Iterable[SearchParameter], stale: frozenset[tuple[str, str]] = frozenset()
+    ) -> "Registry":
+        """This registry with a clinic's own parameters as well."""
+        return Registry(self.definitions, custom, below=self, stale=stale)
+
+    def urls(self) -> Iterable[str]:
+        """The URLs of all parameters."""
+        return self._types.keys()
 
     def parameters(self, type_: str) -> Mapping[str, Parameter]:
         """Code -> parameter of a resource type, those of every type included. Raises KeyError for another name."""
         if type_ not in self._made:
             if type_ not in self.definitions.resource_types:
                 raise KeyError(type_)
-            made: dict[str, Parameter] = {}
+            made = dict(self._below.parameters(type_)) if self._below is not None else {}
             for base in ("Resource", "DomainResource", type_):
                 for source in self._by_base.get(base, ()):
-                    made.setdefault(source.code, self._parameter(type_, source))
+                    if source.code not in made:
+                        made[source.code] = self._parameter(type_, source)
+            for code in (code for other, code in self._stale if other == type_ and code in made):
+                made[code] = replace(made[code], shapes=())
             self._made[type_] = made
         return self._made[type_]
 

@@ -114,6 +114,9 @@ class Unit(Protocol):
     async def put(self, put: Put) -> Stored:
         """Store a version with its index entries and a change for the outbox. Raises VersionConflict."""
 
+    async def reindex(self, stored: Stored, entries: Entries) -> None:
+        """Replace the index entries of a current version. Raises VersionConflict when it is not current any more."""
+
     async def audit(self, entry: AuditEntry) -> None:
         """Record what this Unit does; it is there if and only if the Unit's changes are."""
 
