@@ -12,6 +12,7 @@ from fhir_server.fhir.clock import instant
 from fhir_server.interactions.call import Answer, Call
 from fhir_server.interactions.interaction import Interaction
 from fhir_server.interactions.repository import Repository
+from fhir_server.search import fulltext
 
 # When this server's abilities last changed.
 DATE = 1_795_305_600_000_000
@@ -28,6 +29,8 @@ PATCHES = (
 # Operation -> the type whose definition it has.
 _DEFINED = {"meta": "Resource", "meta-add": "Resource", "meta-delete": "Resource", "validate": "Resource",
             "convert": "Resource"}  # fmt: skip
+# Parameters without an expression, whose meaning is in the code.
+_BY_CODE = frozenset({fulltext.TEXT, fulltext.CONTENT, "_filter"})
 _SYSTEM_LEVEL = ("history-system", "search-system", "transaction", "batch")
 
 
@@ -79,7 +82,9 @@ def _resource(call: Call, type_: str, table: Sequence[Interaction]) -> dict[str,
     operations = _operations(row for row in table if row.path.split("/")[0] in (type_, "" if apart else "{type}"))
     settings = call.clinic.server.settings
     parameters = call.clinic.registry.parameters(type_)
-    searchable = [parameter for _, parameter in sorted(parameters.items()) if parameter.is_searchable]
+    searchable = [p for code, p in sorted(parameters.items()) if p.is_searchable or (code in _BY_CODE and not apart)]
+    if not settings.content_search:
+        searchable = [p for p in searchable if p.code != fulltext.CONTENT]
     references = [p.code for p in searchable if p.type == "reference"]
     made: dict[str, Any] = {
         "type": type_,

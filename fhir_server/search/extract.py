@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, tzinfo
 from typing import Any
 
-from fhir_server.search import composite, fulltext
+from fhir_server.search import composite, fulltext, spanned
 from fhir_server.search.collected import Collected, Convert
 from fhir_server.search.parameters import Parameter, Registry, systems_of
 from fhir_server.search.paths import Function, Path
@@ -60,7 +60,7 @@ class Extractor:
 
     def _end(self, parameter: Parameter, path: Path) -> "End":
         if parameter.type == "composite":
-            return composite.convert, parameter.code, path.only
+            return (spanned if parameter.span else composite).convert, parameter.code, path.only
         convert = converter(parameter.type, path.type)
         if convert is None:
             raise TypeError(f"{parameter.code}: no entries from {path.type}")

@@ -2,9 +2,11 @@
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 from fhir_server.search import values
 from fhir_server.search.composite import Ends, Pair
+from fhir_server.search.spanned import Span
 from fhir_server.search.paths import Compiler, Path
 from fhir_server.search.plan import Shape
 from profiles.definitions import Component, Definitions, SearchParameter
@@ -31,6 +33,7 @@ class Parameter:
     components: tuple[Component, ...] = ()
     single: bool = False
     pair: Pair | None = field(default=None, repr=False)
+    span: Span | None = field(default=None, repr=False)
 
     @property
     def is_searchable(self) -> bool:
@@ -111,9 +114,11 @@ class Registry:
         )
 
     def _composite(self, type_: str, source: SearchParameter) -> Parameter:
-        """A composite with one token; one of other components has no shapes, and cannot be searched."""
+        """A composite of a token and one or two others; one of more has no shapes, and cannot be searched."""
         types = [self._types.get(component.definition, "") for component in source.components]
         without = Parameter(source.code, source.type, source.url, (), (), (), source.components)
+        if types == ["token", "number", "number"] and source.expression:
+            return replace(without, shapes=("number",), **self._spanned(type_, source))
         if len(types) != 2 or "token" not in types or not source.expression:
             return without
         bases = self._compiler.paths(type_, source.expression)
@@ -137,6 +142,17 @@ class Registry:
             source.code, source.type, source.url, tuple(shapes), paths, (), source.components, False,
             pairs[0] if pairs else None,
         )  # fmt: skip
+
+    def _spanned(self, type_: str, source: SearchParameter) -> dict[str, Any]:
+        """The paths and the span of a composite of a token and two numbers; its elements are found from the root."""
+        token, first, second = (component.expression for component in source.components)
+        (base,) = self._compiler.paths(type_, source.expression or "")
+        tokens = self._ends(type_, base, token, "token")
+        root = Path((), type_, (type_, type_))
+        apart = () if tokens else self._ends(type_, root, token.replace("%resource", type_), "token")
+        ((low,), (high,)) = (self._compiler.below(type_, base, each) for each in (first, second))
+        span = Span(base.steps, tokens, apart, low.steps, high.steps)
+        return {"paths": (replace(root, only=span),), "span": span}  # type: ignore[arg-type]
 
     def _ends(self, type_: str, base: Path, expression: str, parameter_type: str) -> Ends:
         found = self._compiler.below(type_, base, expression)

@@ -50,6 +50,8 @@ async def test_search_parameters_are_those_that_can_be_searched(harness: Harness
     for each in statement["resource"]:
         if each["type"] in ("Slot", "Appointment", "Patient", "AuditEvent", "Location"):
             for parameter in each["searchParam"]:
+                if parameter["name"] == "_filter":
+                    continue  # an expression: see tests/search/cases.py
                 value = {"date": "2026", "number": "1", "quantity": "1", "reference": "Patient/1"}.get(
                     parameter["type"], "1|1" if parameter["name"] == "near" else "x"
                 )
