@@ -6,9 +6,9 @@ from typing import Any
 
 from fhir_server.search import values
 from fhir_server.search.composite import Ends, Pair
-from fhir_server.search.spanned import Span
 from fhir_server.search.paths import Compiler, Path
 from fhir_server.search.plan import Shape
+from fhir_server.search.spanned import Span
 from profiles.definitions import Component, Definitions, SearchParameter
 
 # Parameters with an expression here apply to every type.

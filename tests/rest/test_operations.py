@@ -130,6 +130,7 @@ async def test_capabilities_claim_what_there_is(harness: Harness) -> None:
         "meta",
         "meta-add",
         "meta-delete",
+        "match",
         "validate",
         "everything",
     }
