@@ -53,10 +53,15 @@ def _page(connection: apsw.Connection, estimates: Estimates, query: Query) -> Pa
     if route is None:
         route = choose(connection, estimates, query)
         estimates.routes.put(query, route)
-    total, exact = _total(connection, query, route)
     if query.count == 0:
-        return Page((), None, total, exact)
+        return Page((), None, *_total(connection, query, route))
     found = list(islice(_rows(connection, query, route), query.count + 1))
+    is_whole = query.after is None and len(found) <= query.count
+    counted = len(found) if is_whole and query.total is not None else None
+    if counted is not None and (query.total == -1 or counted <= (query.total or 0)):
+        total, exact = counted, True  # the page itself tells
+    else:
+        total, exact = _total(connection, query, route)
     following = None
     if len(found) > query.count:
         key, *values = found[query.count - 1]
