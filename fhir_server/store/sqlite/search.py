@@ -58,10 +58,9 @@ def _page(connection: apsw.Connection, estimates: Estimates, query: Query) -> Pa
     found = list(islice(_rows(connection, query, route), query.count + 1))
     is_whole = query.after is None and len(found) <= query.count
     counted = len(found) if is_whole and query.total is not None else None
-    if counted is not None and (query.total == -1 or counted <= (query.total or 0)):
-        total, exact = counted, True  # the page itself tells
-    else:
-        total, exact = _total(connection, query, route)
+    told = counted is not None and (query.total == -1 or counted <= (query.total or 0))
+    # A page that holds everything tells how many there are.
+    total, exact = (counted, True) if told else _total(connection, query, route)
     following = None
     if len(found) > query.count:
         key, *values = found[query.count - 1]
