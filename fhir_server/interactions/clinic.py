@@ -98,5 +98,8 @@ def search_tools(server: Server, zone: tzinfo, base_url: str, kept: bytes) -> tu
     """What searches and indexes a clinic's resources, with its own search parameters as they are kept."""
     registry, walks = server.registry_with(kept)
     content = server.settings.content_search
-    extractor = Extractor(registry, zone=zone, base_url=base_url, texts=True, content=content, walks=walks)
+    refers = server.settings.referential_integrity == "strict"
+    extractor = Extractor(
+        registry, zone=zone, base_url=base_url, texts=True, content=content, refers=refers, walks=walks
+    )
     return registry, extractor, Parser(registry, zone, base_url, texts=True, content=content)

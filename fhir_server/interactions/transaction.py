@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 from fhir_server.fhir.errors import BadRequest, FhirError, PreconditionFailed, Unprocessable
-from fhir_server.interactions import conditional, entry, links
+from fhir_server.interactions import conditional, entry, integrity, links
 from fhir_server.interactions.call import Answer, Call
 from fhir_server.interactions.entry import ORDER, Entry, at_place
 from fhir_server.interactions.prefer import answer_with
@@ -69,8 +69,14 @@ async def handle(call: Call, repository: Repository) -> Answer:
             answers[each.place] = await _answer(call, repository, each, found)
         except FhirError as error:
             raise at_place(error, each.place) from error
+    written = [stored for answer in answers.values() for stored in answer.written]
+    for place, answer in answers.items():
+        try:
+            await integrity.check(repository, answer.written, written)
+        except FhirError as error:
+            raise at_place(error, place) from error
     body = entry.response_bundle(call, [answers[n] for n in range(len(entries))], call.clinic.server.clock())
-    return Answer(200, body, written=[stored for answer in answers.values() for stored in answer.written])
+    return Answer(200, body, written=written)
 
 
 @dataclass(slots=True)

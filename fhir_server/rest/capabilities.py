@@ -9,6 +9,7 @@ from typing import Any
 
 from fhir_server.fhir import json
 from fhir_server.fhir.clock import instant
+from fhir_server.interactions import integrity
 from fhir_server.interactions.call import Answer, Call
 from fhir_server.interactions.interaction import Interaction
 from fhir_server.interactions.repository import Repository
@@ -98,6 +99,8 @@ def _resource(call: Call, type_: str, table: Sequence[Interaction]) -> dict[str,
         "conditionalUpdate": not apart,
         "conditionalDelete": "not-supported" if apart else "multiple" if settings.conditional_deletes > 1 else "single",
     }
+    policy = ["literal", "logical"] + (["enforced"] if settings.referential_integrity == integrity.STRICT else [])
+    made["referencePolicy"] = policy
     if operations:
         made["operation"] = operations
     if references and not apart:

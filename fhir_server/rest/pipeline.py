@@ -16,7 +16,7 @@ from fhir_server.audit.flood import Floods
 from fhir_server.fhir import json
 from fhir_server.fhir.errors import BadRequest, Failed, FhirError
 from fhir_server.fhir.outcome import operation_outcome
-from fhir_server.interactions import search_parameters
+from fhir_server.interactions import integrity, search_parameters
 from fhir_server.interactions.access import ANONYMOUS, Access
 from fhir_server.interactions.call import Answer, Call
 from fhir_server.interactions.clinic import Clinic, Server
@@ -122,6 +122,8 @@ class Pipeline:
 
         async def work(unit: Unit) -> tuple[Answer, list[Event]]:
             answer, done = await handled(call, found, recorder, unit, request.address)
+            if interaction.writes and interaction.name != "transaction":  # which has checked its entries
+                await integrity.check(Repository(unit, call.clinic, call.access), answer.written)
             for event in done:
                 await unit.audit(event.entry())
             return answer, done
