@@ -29,10 +29,10 @@ class Settings:
     """The most resources that one conditional delete deletes; one that finds more is refused with 412."""
     largest_bundle: int = 5_000
     """The most entries of a batch or transaction."""
-    referential_integrity: str = "lenient"
-    """strict: references lead to resources that there are, and what is referred to is not deleted; or lenient."""
     content_search: bool = False
     """Whether every word of a resource is indexed, for `_content`; it makes the index about twice as large."""
+    referential_integrity: str = "lenient"
+    """strict: references lead to resources that there are, and what is referred to is not deleted; or lenient."""
     page_size: int = 20
     """Matches on a page when `_count` is not given."""
     largest_page: int = 1_000

@@ -24,6 +24,7 @@ OWN_ROWS = frozenset({"AuditEvent"})
 PATCHES = (
     "application/json-patch+json",
     "application/merge-patch+json",
+    "application/xml-patch+xml",
     "application/fhir+json",
     "application/fhir+xml",
 )

@@ -102,9 +102,12 @@ class Pipeline:
 
     def _by_bundle(self, call: Call, found: Found) -> Found:
         """The row by the Bundle's type: two interactions share a URL (FHIR R4 http.html#transaction)."""
-        row = self.router.named(str(call.body.get("type")), "")
+        type_ = str(call.body.get("type"))
+        row = self.router.named("transaction" if type_ == "history" else type_, "")
         if row is None:
-            raise BadRequest("The Bundle's type must be batch or transaction.", expression="Bundle.type", code="value")
+            raise BadRequest(
+                "The Bundle's type must be batch, transaction or history.", expression="Bundle.type", code="value"
+            )
         return replace(found, interaction=row)
 
     async def run(self, request: Request, call: Call, found: Found) -> Answer:
