@@ -171,6 +171,10 @@ class Definitions:
         """Code -> the codes right above it, of a code system that R4 publishes whole; None for another system."""
         return self._parents.get(system)
 
+    def code_systems(self) -> tuple[str, ...]:
+        """The URLs of the code systems that R4 publishes whole."""
+        return tuple(self._parents)
+
     def invariants(self, type_: str) -> tuple[Invariant, ...]:
         """The type's own invariants and, at its root, those of its bases (without ele-1, which `Structure` checks)."""
         own = tuple(Invariant(*row) for row in self._invariants[type_])

@@ -51,6 +51,8 @@ class Server:
     own_entries: Mapping[str, Callable[[Resource, tzinfo, str], Entries]] = field(default_factory=dict)
     # `CapabilityStatement.rest.security` of a tenant.
     security: Callable[[str], Resource] = lambda _: {"cors": True}
+    # CapabilityStatements as they are sent, with their ETags.
+    statements: dict[tuple[str, bytes, bool], tuple[bytes, str]] = field(default_factory=dict, repr=False)
     # The registries of clinics with search parameters of their own, by the form in which these are kept.
     _registries: "dict[bytes, tuple[Registry, dict[str, Walk]]]" = field(default_factory=dict, repr=False)
 

@@ -104,3 +104,19 @@ async def test_settings_show_in_the_statement(store_kind: str, tmp_path: Path) -
 @pytest.mark.parametrize("path", ["metadata?mode=full", "metadata?_format=json", "metadata?_pretty=true"])
 async def test_the_statement_in_other_words(harness: Harness, path: str) -> None:
     assert (await harness.get(path)).json()["resourceType"] == "CapabilityStatement"
+
+
+async def test_terminology_capabilities(harness: Harness) -> None:
+    """http.html#capabilities: mode=terminology; every system that it names is one that `:below` knows."""
+    answer = await harness.get("metadata?mode=terminology")
+    body = answer.json()
+    assert harness.parts.server.structure.check(body, expected_type="TerminologyCapabilities") == []
+    systems = [each["uri"] for each in body["codeSystem"]]
+    assert len(systems) > 1_000
+    for system in (systems[0], systems[-1]):
+        found = await harness.get(f"Condition?code:below={system}|x", "admin")
+        assert found.status_code == 200, found.text
+    again = await harness.get("metadata?mode=terminology", headers={"If-None-Match": answer.headers["etag"]})
+    assert again.status_code == 304
+    assert answer.headers["etag"] != (await harness.get("metadata")).headers["etag"]
+    assert (await harness.get("metadata?mode=colour")).status_code == 400
