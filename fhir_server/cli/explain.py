@@ -1,13 +1,12 @@
 """`explain`: how a search would run."""
 
 import argparse
-from dataclasses import fields, is_dataclass
-from typing import Any
 
 from fhir_server.cli.refusal import Refusal
 from fhir_server.cli.shell import opened
 from fhir_server.search.parse import pairs
 from fhir_server.search.plan import Query
+from fhir_server.search.plan_text import line, tree
 
 
 async def run(arguments: argparse.Namespace) -> int:
@@ -23,31 +22,15 @@ async def run(arguments: argparse.Namespace) -> int:
         asked = Query(type_, request.where, request.sort, count)
         route = await shell.store.explain(arguments.tenant, asked)
     print("Plan")
-    print(_tree(request.where, 1))
+    print(tree(request.where, 1))
     for sort in request.sort:
         print(f"  sort by {sort.param}{', descending' if sort.descending else ''}")
-    print(f"Route: {route.way}" + (f", led by {_line(route.leader)}" if route.leader is not None else ""))
+    print(f"Route: {route.way}" + (f", led by {line(route.leader)}" if route.leader is not None else ""))
     if route.counts:
         print("Counted in the indexes (up to a bound)")
         for node, counted in route.counts.items():
-            print(f"  {counted:>8}  {_line(node)}")
+            print(f"  {counted:>8}  {line(node)}")
     for number, step in enumerate(route.steps, 1):
         for sql in step:
             print(f"SQL, step {number}\n  {sql.text}\n  with {list(sql.args)}")
     return 0
-
-
-def _tree(node: Any, depth: int) -> str:
-    children = getattr(node, "nodes", None)
-    if children is None and is_dataclass(getattr(node, "node", None)):
-        children = (node.node,)
-    name = type(node).__name__.rstrip("_")
-    if children is None:
-        return "  " * depth + _line(node)
-    own = [f"{f.name}={getattr(node, f.name)}" for f in fields(node) if f.name not in ("node", "nodes")]
-    head = "  " * depth + " ".join((name, *own)) + ("" if children else " (always)" if name == "All" else " (never)")
-    return "\n".join((head, *(_tree(child, depth + 1) for child in children)))
-
-
-def _line(node: Any) -> str:
-    return repr(node).replace("Any_(", "Any(")

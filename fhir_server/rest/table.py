@@ -25,7 +25,7 @@ from fhir_server.interactions import (
     vread,
 )
 from fhir_server.interactions.interaction import Interaction
-from fhir_server.interactions.operations import convert, everything, meta, reindex, validate
+from fhir_server.interactions.operations import convert, everything, explain, meta, reindex, validate
 from fhir_server.rest import capabilities
 
 TABLE: tuple[Interaction, ...] = (
@@ -63,6 +63,7 @@ TABLE: tuple[Interaction, ...] = (
     Interaction("operation", "GET", "Encounter/{id}/$everything", "r", "R", everything.handle),
     Interaction("operation", "POST", "{type}/$validate", "r", "E", validate.handle, "any"),
     Interaction("operation", "POST", "{type}/{id}/$validate", "r", "E", validate.handle, "any"),
+    Interaction("operation", "GET", "{type}/$explain", "", "E", explain.handle),
     Interaction("operation", "POST", "$convert", "", "E", convert.handle, "any"),
     Interaction("operation", "POST", "$reindex", "", "E", None, "parameters", outside=reindex.handle),
     Interaction("transaction", "POST", "", "", "", transaction.handle, "bundle", prepare=transaction.prepare),

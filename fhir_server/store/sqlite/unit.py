@@ -13,6 +13,7 @@ from fhir_server.store.protocol import (
     AuditEntry,
     AuditQuery,
     Chained,
+    Explained,
     Head,
     HistoryQuery,
     Page,
@@ -28,6 +29,7 @@ from fhir_server.store.sqlite.chain import Chain
 from fhir_server.store.sqlite.compile import Sql, join
 from fhir_server.store.sqlite.entries import INSERT, insert, rows
 from fhir_server.store.sqlite.estimate import Estimates
+from fhir_server.store.sqlite.explained import explain
 from fhir_server.store.sqlite.reader import Reader
 
 T = TypeVar("T")
@@ -65,6 +67,10 @@ class SqliteUnit:
     async def search(self, query: Query) -> Page:
         """One page of the current resources for which the plan holds."""
         return search.run(self._connection, self._estimates, query)
+
+    async def explain(self, query: Query) -> Explained:
+        """How that page is found."""
+        return explain(self._connection, self._estimates, query)
 
     async def history(self, query: HistoryQuery) -> Page:
         """One page of versions, newest first."""
