@@ -155,6 +155,7 @@ def _web(parts: Parts) -> FastAPI:
         for task in working:
             task.cancel()
         await asyncio.gather(*working, return_exceptions=True)
+        await parts.pipeline.jobs.close()
         await parts.pipeline.sum_up(all_=True)
         for tenant in parts.sealed_tenants():
             await parts.sealer.seal(tenant)

@@ -20,11 +20,13 @@ from fhir_server.interactions import integrity, search_parameters
 from fhir_server.interactions.access import ANONYMOUS, Access
 from fhir_server.interactions.call import Answer, Call
 from fhir_server.interactions.clinic import Clinic, Server
+from fhir_server.interactions.prefer import prefers
 from fhir_server.interactions.repository import Repository
 from fhir_server.rest import events, receive
 from fhir_server.rest.entries import PipelineEntries
 from fhir_server.rest.request import Request, Response
 from fhir_server.rest.respond import respond
+from fhir_server.rest.running import RunningJobs
 from fhir_server.rest.table import Found, Router
 from fhir_server.store.protocol import Store, Unit
 
@@ -51,6 +53,7 @@ class Pipeline:
         self._clinics = clinics
         self._authenticate = authenticate
         self._forget = forget
+        self.jobs = RunningJobs(store, server.clock)
         self.router = Router()
         self._floods = Floods()
 
@@ -98,7 +101,22 @@ class Pipeline:
             found = self._by_bundle(call, found)
             entries = PipelineEntries(self, self._server, request, clinic, access)
             call = replace(call, entries=entries)
+        if found.interaction.outside is not None and access.agent != ANONYMOUS and prefers(call, "respond-async"):
+            made = await self.jobs.start(call, lambda: self._answered(request, call, found))
+            if made is not None:
+                return made
         return await self.run(request, call, found)
+
+    async def _answered(self, request: Request, call: Call, found: Found) -> Answer:
+        """The answer to a request that nobody waits for; a refusal is an answer too, and is recorded."""
+        try:
+            return await self.run(request, call, found)
+        except FhirError as error:
+            failure = error
+        except Exception:
+            _logger.exception("a job failed: request %s", request.request_id)
+            failure = Failed("The server failed to do this. Its log has the request's id.")
+        return await self.refuse(request, call.clinic, call.access, found, failure)
 
     def _by_bundle(self, call: Call, found: Found) -> Found:
         """The row by the Bundle's type: two interactions share a URL (FHIR R4 http.html#transaction)."""

@@ -25,7 +25,7 @@ from fhir_server.interactions import (
     vread,
 )
 from fhir_server.interactions.interaction import Interaction
-from fhir_server.interactions.operations import convert, everything, explain, meta, reindex, validate
+from fhir_server.interactions.operations import convert, everything, explain, jobs, meta, reindex, validate
 from fhir_server.rest import capabilities
 
 TABLE: tuple[Interaction, ...] = (
@@ -66,6 +66,8 @@ TABLE: tuple[Interaction, ...] = (
     Interaction("operation", "GET", "{type}/$explain", "", "E", explain.handle),
     Interaction("operation", "POST", "$convert", "", "E", convert.handle, "any"),
     Interaction("operation", "POST", "$reindex", "", "E", None, "parameters", outside=reindex.handle),
+    Interaction("operation", "GET", "_async/{id}", "", "E", jobs.poll, is_quick=True),
+    Interaction("operation", "DELETE", "_async/{id}", "", "D", jobs.cancel),
     Interaction("transaction", "POST", "", "", "", transaction.handle, "bundle", prepare=transaction.prepare),
     Interaction("batch", "POST", "", "", "", None, "bundle", outside=batch.handle),
     *operations.ROWS,
