@@ -2,7 +2,7 @@
 
 Each search finds the same number of resources at every size: codes, subjects and dates grow with the resources. `first
 page by date` has ever more matches, and is here for its order by an index. Times are of the Repository (plan, access,
-store, page, includes), without HTTP; p50 of so many runs after some to warm up.
+store, page, includes), without HTTP: the p50 of all rounds.
 """
 
 import argparse
@@ -31,7 +31,7 @@ TENANT = "growth"
 SIZES = (10_000, 100_000, 1_000_000)
 # Observations of one code, and of one patient.
 ALIKE = 20
-RUNS, WARM_UP = 200, 20
+ROUNDS, RUNS = 5, 100
 MOST_GROWTH = 1.5
 SEARCHES = {
     "token and date": ("Observation", "code=c{k}&date=ge2000"),
@@ -79,12 +79,12 @@ async def filled(folder: Path, size: int) -> tuple[Store, Clinic]:
     return parts.store, clinic
 
 
-async def measured(store: Store, clinic: Clinic, size: int, name: str) -> float:
-    """The p50 of a search, in milliseconds."""
+async def took(store: Store, clinic: Clinic, size: int, name: str) -> list[float]:
+    """The milliseconds of each run of a search."""
     type_, template = SEARCHES[name]
     access = Access(Agent("administrator"), {each: (Grant(_EVERYTHING),) for each in ("Patient", "Observation")})
-    took = []
-    for run in range(RUNS + WARM_UP):
+    found = []
+    for run in range(RUNS):
         query = template.format(k=run * 7 % (size // ALIKE))
 
         async def work(unit: Unit, query: str = query) -> int:
@@ -94,21 +94,25 @@ async def measured(store: Store, clinic: Clinic, size: int, name: str) -> float:
             return len(page.matches) + len(await include.included(repository, request, page.matches))
 
         before = time.perf_counter()
-        found = await store.run(TENANT, work, write=False)
-        took.append((time.perf_counter() - before) * 1_000)
-        assert found, query
-    return median(took[WARM_UP:])
+        matches = await store.run(TENANT, work, write=False)
+        found.append((time.perf_counter() - before) * 1_000)
+        assert matches, query
+    return found
 
 
 async def run(sizes: list[int], folder: Path) -> dict[str, list[float]]:
-    """The p50 of each search at each size."""
-    times: dict[str, list[float]] = {name: [] for name in SEARCHES}
-    for size in sizes:
-        store, clinic = await filled(folder / str(size), size)
+    """The p50 of each search at each size; the sizes take turns, so that what else the machine does falls on all."""
+    stores = [await filled(folder / str(size), size) for size in sizes]
+    times: dict[str, list[list[float]]] = {name: [[] for _ in sizes] for name in SEARCHES}
+    for round_ in range(ROUNDS + 1):
         for name in SEARCHES:
-            times[name].append(await measured(store, clinic, size, name))
+            for n, (store, clinic) in enumerate(stores):
+                each = await took(store, clinic, sizes[n], name)
+                if round_:  # the first warms up
+                    times[name][n] += each
+    for store, _ in stores:
         await store.close()
-    return times
+    return {name: [median(each) for each in found] for name, found in times.items()}
 
 
 def table(sizes: list[int], times: dict[str, list[float]]) -> str:

@@ -25,7 +25,7 @@ def test_the_benchmarks_run_and_write_their_results(tmp_path: Path, capsys: pyte
 def test_the_growth_of_searches_is_told(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     """A row for each search; every one finds something at every size."""
     monkeypatch.setattr(growth, "RUNS", 3)
-    monkeypatch.setattr(growth, "WARM_UP", 0)
+    monkeypatch.setattr(growth, "ROUNDS", 1)
     assert growth.main(["--sizes", "200,400"]) == 0
     told = capsys.readouterr().out
     assert all(f"\n{name}" in told for name in growth.SEARCHES)
