@@ -7,10 +7,11 @@ from fhir_server.cli.shell import opened
 from fhir_server.search.parse import pairs
 from fhir_server.search.plan import Query
 from fhir_server.search.plan_text import line, tree
+from fhir_server.store.protocol import Explained, Unit
 
 
 async def run(arguments: argparse.Namespace) -> int:
-    """Print plan, route, counts and SQL."""
+    """Print plan, route, counts, and the store's statements with what each looked at."""
     type_, _, query = arguments.search.partition("?")
     async with opened(arguments, "explain") as shell:
         clinic = await shell.parts.clinics.get(arguments.tenant)
@@ -20,17 +21,24 @@ async def run(arguments: argparse.Namespace) -> int:
         request = clinic.parser.parse(type_, pairs(query) if query else [], server.clock())
         count = request.count if request.count is not None else server.settings.page_size
         asked = Query(type_, request.where, request.sort, count)
-        route = await shell.store.explain(arguments.tenant, asked)
+
+        async def explain(unit: Unit) -> Explained:
+            return await unit.explain(asked)
+
+        found = await shell.parts.store.run(arguments.tenant, explain, write=False)
     print("Plan")
     print(tree(request.where, 1))
     for sort in request.sort:
         print(f"  sort by {sort.param}{', descending' if sort.descending else ''}")
-    print(f"Route: {route.way}" + (f", led by {line(route.leader)}" if route.leader is not None else ""))
-    if route.counts:
+    print(f"Route: {found.way}" + (f", led by {line(found.leader)}" if found.leader is not None else ""))
+    if found.counts:
         print("Counted in the indexes (up to a bound)")
-        for node, counted in route.counts.items():
+        for node, counted in found.counts:
             print(f"  {counted:>8}  {line(node)}")
-    for number, step in enumerate(route.steps, 1):
-        for sql in step:
-            print(f"SQL, step {number}\n  {sql.text}\n  with {list(sql.args)}")
+    for number, each in enumerate(found.statements, 1):
+        print(f"Statement {number}: {each.rows} rows, {each.touched} {found.touched_unit}\n  {each.text}")
+        if each.values:
+            print(f"  with {list(each.values)}")
+        for how in each.how:
+            print(f"    {how}")
     return 0
