@@ -145,7 +145,7 @@ def make_app(parts: Parts) -> Asgi:
     async def app(scope: Mapping[str, Any], receive: Any, send: Any) -> None:
         base = fhir.base_of(path_of(scope)) if scope["type"] == "http" else None
         if base is not None and base[1] != discovery.SMART_PATH:
-            await fhir(scope, receive, send)
+            await fhir(scope, receive, send, base)
         else:
             await others(scope, receive, send)  # type: ignore[arg-type]
 

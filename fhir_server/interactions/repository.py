@@ -14,7 +14,7 @@ from fhir_server.fhir.errors import BadRequest, Conflict, Forbidden, Gone, NotFo
 from fhir_server.interactions import search_parameters, visibility
 from fhir_server.interactions.access import Access, Grant
 from fhir_server.interactions.clinic import Clinic, Resource
-from fhir_server.search.plan import Entries, Query
+from fhir_server.search.plan import Entries, Node, Query
 from fhir_server.store.protocol import HistoryQuery, Page, Put, Stored, Unit, VersionConflict
 
 
@@ -71,7 +71,12 @@ class Repository:
 
     async def search(self, query: Query, *, letter: str = "s") -> Page:
         """One page of what matches and is there for this caller. Raises Forbidden."""
-        where = visibility.bound(query.type, query.where, query.sort, self.access, letter, self.clinic.registry)
+
+        def bind() -> Node:
+            return visibility.bound(query.type, query.where, query.sort, self.access, letter, self.clinic.registry)
+
+        # What an own search parameter looks at can change while an Access is kept.
+        where = bind() if self.clinic.custom else self.access.bound(query, letter, bind)
         return await self.unit.search(replace(query, where=where))
 
     async def history(self, query: HistoryQuery, *, letter: str) -> Page:
@@ -98,9 +103,9 @@ class Repository:
     def shown(self, stored: Stored, letter: str = "r") -> bytes:
         """The body as this caller may see it: whole, or narrowed to the elements of the grants that let it through."""
         assert stored.body is not None
-        grants = self.access.of(stored.type, letter)
-        if visibility.shows_all(grants):
+        if self.access.shows_all(stored.type, letter):
             return stored.body
+        grants = self.access.of(stored.type, letter)
         resource = json.parse(stored.body)
         entries = self.clinic.extractor.entries(resource)
         elements = visibility.elements(grants, entries)
@@ -110,7 +115,7 @@ class Repository:
         """The body of what this caller created, by the grants that let it, whatever a rule has made of it since."""
         assert stored.body is not None
         grants = self.access.of(stored.type, "c")
-        if visibility.shows_all(grants):
+        if self.access.shows_all(stored.type, "c"):
             return stored.body
         resource = json.parse(stored.body)
         entries = self.clinic.extractor.entries(resource)
@@ -132,7 +137,7 @@ class Repository:
     def writable(self, stored: Stored) -> frozenset[str] | None:
         """The elements of a resource that this caller may change; None: all."""
         grants = self.access.of(stored.type, "u")
-        if visibility.shows_all(grants):
+        if self.access.shows_all(stored.type, "u"):
             return None
         assert stored.body is not None
         return visibility.elements(grants, self.clinic.extractor.entries(json.parse(stored.body)))

@@ -11,6 +11,7 @@ from fhir_server.interactions.prefer import preference
 from fhir_server.interactions.repository import Repository
 from fhir_server.search.parse import SearchRequest
 from fhir_server.search.plan import EVERYTHING, Node, Query, all_of
+from fhir_server.search.plan_rules import natural_order
 from fhir_server.store.protocol import Page, Stored
 
 # Counting to this many is cheap enough to do unasked; an estimate says that there are this many at least.
@@ -27,7 +28,8 @@ async def answer(call: Call, repository: Repository, path: str, within: Node = E
     pairs = [(name, value) for name, value in call.query if name != paging.PARAMETER]
     request = read(call, pairs)
     query = query_of(call, request if within == EVERYTHING else replace(request, where=all_of(within, request.where)))
-    page = await repository.search(replace(query, after=paging.place(call, path, pairs)))
+    sort = query.sort or natural_order(query.where)
+    page = await repository.search(replace(query, sort=sort, after=paging.place(call, path, pairs)))
     included = await include.included(repository, request, page.matches)
     return bundled(call, repository, request, page, included, path, pairs)
 
@@ -85,8 +87,7 @@ def _total(call: Call, request: SearchRequest, page: Page) -> int | None:
 
 
 def _entry(call: Call, repository: Repository, request: SearchRequest, stored: Stored, mode: str) -> bytes:
-    letter = "s" if repository.access.of(stored.type, "s") else "r"
-    body = repository.shown(stored, letter)
+    body = repository.shown(stored, "s" if repository.access.of(stored.type, "s") else "r")
     if request.summary not in (None, "false", "count") or (request.elements and mode == "match"):
         narrowed = subset.of(json.parse(body), request, call.clinic.server.definitions)
         body = json.serialise(narrowed)

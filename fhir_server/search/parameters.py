@@ -20,8 +20,8 @@ class Parameter:
     """One parameter of one type.
 
     `shapes` are the shapes of its index entries, the main one first; without any it cannot be searched on this
-    server. `single` says that a resource has at most one entry of each shape (and unit). `targets` are the types
-    that a reference may point at; empty or Resource: any.
+    server. `single` says that a resource has at most one entry of each shape (and unit), `brief` that all are instants.
+    `targets` are the types that a reference may point at; empty or Resource: any.
     """
 
     code: str
@@ -34,6 +34,7 @@ class Parameter:
     single: bool = False
     pair: Pair | None = field(default=None, repr=False)
     span: Span | None = field(default=None, repr=False)
+    brief: bool = False
 
     @property
     def is_searchable(self) -> bool:
@@ -111,6 +112,7 @@ class Registry:
             _targets(source, paths),
             source.components,
             _is_single(paths),
+            brief=bool(paths) and all(path.type == "instant" for path in paths),
         )
 
     def _composite(self, type_: str, source: SearchParameter) -> Parameter:

@@ -27,6 +27,7 @@ from fhir_server.search.spans import Scale, as_it_is, unit_of
 from fhir_server.search.text import fold
 
 PREFIXES = ("eq", "ne", "gt", "lt", "ge", "le", "sa", "eb", "ap")
+_SECOND: Micros = 1_000_000
 _PREFIXED = re.compile(r"([a-z]{2})?(.*)", re.DOTALL)
 
 
@@ -265,8 +266,10 @@ def _number(name: str, value: str, scale: Scale = as_it_is) -> tuple[str, str, s
 
 def _compare(parameter: Parameter, shape: Shape, prefix: str, lo: Any, hi: Any, unit: str | None = None) -> Node:
     def test(box: Box) -> Node:
-        return Test(parameter.code, shape, Interval(box, unit), parameter.single)
+        return Test(parameter.code, shape, Interval(box, unit, parameter.brief), parameter.single)
 
+    # No instant is longer than a second, so none of them reaches over both ends of what is at least as long.
+    covers = parameter.brief and hi - lo >= _SECOND
     inside = Box(lo_from=lo, hi_to=hi)
     match prefix:
         case "ne":
@@ -278,9 +281,9 @@ def _compare(parameter: Parameter, shape: Shape, prefix: str, lo: Any, hi: Any, 
         case "lt":
             return test(Box(lo_below=lo))
         case "ge":
-            return any_of(test(Box(hi_above=hi)), test(inside))
+            return test(Box(lo_from=lo)) if covers else any_of(test(Box(hi_above=hi)), test(inside))
         case "le":
-            return any_of(test(Box(lo_below=lo)), test(inside))
+            return test(Box(hi_to=hi)) if covers else any_of(test(Box(lo_below=lo)), test(inside))
         case "sa":
             return test(Box(lo_from=hi))
         case "eb":

@@ -132,7 +132,9 @@ class Search:
         own = order.boxes_of(sort, order.own_condition(sort, query.where))
         after = query.after
         if after is None or after[0] is not None:
-            parts = [await self._walk(sort, own, span) for span in order.spans_of(sort)]
+            parts = [
+                await self._walk(sort, own, span) for span in order.spans_of(sort, brief=order.is_brief(sort, query))
+            ]
             found = list(heapq.merge(*parts, key=lambda match: self._text(sort, match), reverse=sort.descending))
         if not own and len(found) <= query.count:
             absent = conjunction(

@@ -162,16 +162,26 @@ def _candidates(query: Query, conditions: tuple[Node, ...], leader: Node | None)
     driver = drive(query.type, leader) if leader is not None else None
     if driver is None:
         leader, driver = None, _every(query.type)
+    if not query.sort:
+        return _in_order_of_creation(query, driver, _others(conditions, leader))
     columns = [Sql(", ") + order.value(query.type, sort) + Sql(f" AS s{n}") for n, sort in enumerate(query.sort)]
     inner = Sql("SELECT r.key AS key")
     for column in columns:
         inner += column
     inner += Sql(" FROM resource r WHERE r.key IN (") + driver + Sql(") AND ")
     inner += probe(query.type, _others(conditions, leader), "r.key")
-    if not query.sort:
-        after = Sql(" AND r.key > ?", (query.after[-1],)) if query.after is not None else Sql("")
-        return inner + after + Sql(" ORDER BY r.key")
     return Sql("SELECT * FROM (") + inner + Sql(") WHERE ") + order.after(query) + Sql(order.by(query))
+
+
+def _in_order_of_creation(query: Query, driver: Sql, others: All) -> Sql:
+    """The leader's keys sorted first, so that no more of them are probed than the page needs."""
+    after = query.after[-1] if query.after is not None else 0
+    head = (
+        Sql("WITH c (key) AS MATERIALIZED (SELECT key FROM (")
+        + driver
+        + Sql(") WHERE key > ? ORDER BY key) ", (after,))
+    )
+    return head + Sql("SELECT c.key FROM c WHERE ") + probe(query.type, others, "c.key")
 
 
 def _sort_walk(
