@@ -25,7 +25,7 @@ from fhir_server.interactions import (
     vread,
 )
 from fhir_server.interactions.interaction import Interaction
-from fhir_server.interactions.operations import convert, everything, meta, validate
+from fhir_server.interactions.operations import convert, everything, explain, jobs, meta, reindex, validate
 from fhir_server.rest import capabilities
 
 TABLE: tuple[Interaction, ...] = (
@@ -63,7 +63,11 @@ TABLE: tuple[Interaction, ...] = (
     Interaction("operation", "GET", "Encounter/{id}/$everything", "r", "R", everything.handle),
     Interaction("operation", "POST", "{type}/$validate", "r", "E", validate.handle, "any"),
     Interaction("operation", "POST", "{type}/{id}/$validate", "r", "E", validate.handle, "any"),
+    Interaction("operation", "GET", "{type}/$explain", "", "E", explain.handle),
     Interaction("operation", "POST", "$convert", "", "E", convert.handle, "any"),
+    Interaction("operation", "POST", "$reindex", "", "E", None, "parameters", outside=reindex.handle),
+    Interaction("operation", "GET", "_async/{id}", "", "E", jobs.poll, is_quick=True),
+    Interaction("operation", "DELETE", "_async/{id}", "", "D", jobs.cancel),
     Interaction("transaction", "POST", "", "", "", transaction.handle, "bundle", prepare=transaction.prepare),
     Interaction("batch", "POST", "", "", "", None, "bundle", outside=batch.handle),
     *operations.ROWS,

@@ -19,10 +19,7 @@ from typing import TypeVar
 
 from fhir_server.fhir.clock import Clock, Ids
 from fhir_server.fhir.errors import Conflict, NotFound
-from fhir_server.search.plan import Query
 from fhir_server.store.protocol import AuditEntry, AuditQuery, Recorded, Unit, Work
-from fhir_server.store.sqlite import search
-from fhir_server.store.sqlite.estimate import Estimates
 from fhir_server.store.sqlite.schema import CLINIC_MIGRATIONS, check_library, connect
 from fhir_server.store.sqlite.tenant import AuditFile, ClinicFile, TakesLong, unavailable_on_failure
 from fhir_server.store.tenants import SERVER, check_name, is_name
@@ -84,14 +81,6 @@ class SqliteStore:
             return await unit.audited(query)
 
         return await self.run(SERVER, work, write=False)
-
-    async def explain(self, tenant: str, query: Query) -> search.Route:
-        """How a search would run."""
-        connection = connect(self._path(tenant) / "clinic.db", CLINIC_MIGRATIONS)
-        try:
-            return search.choose(connection, Estimates(), query)
-        finally:
-            connection.close()
 
     async def create_tenant(self, tenant: str) -> None:
         """Make an empty tenant. Raises Conflict when there is one, BadRequest when it cannot be a name."""
