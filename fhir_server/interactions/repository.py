@@ -73,7 +73,8 @@ class Repository:
         """One page of what matches and is there for this caller. Raises Forbidden."""
 
         def bind() -> Node:
-            return visibility.bound(query.type, query.where, query.sort, self.access, letter, self.clinic.registry)
+            where, sort, registry = query.where, query.sort, self.clinic.registry
+            return visibility.bound(query.type, where, sort, self.access, letter, registry)
 
         # What an own search parameter looks at can change while an Access is kept.
         where = bind() if self.clinic.custom else self.access.bound(query, letter, bind)

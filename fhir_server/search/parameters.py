@@ -33,8 +33,8 @@ class Parameter:
     components: tuple[Component, ...] = ()
     single: bool = False
     pair: Pair | None = field(default=None, repr=False)
-    span: Span | None = field(default=None, repr=False)
     brief: bool = False
+    span: Span | None = field(default=None, repr=False)
 
     @property
     def is_searchable(self) -> bool:

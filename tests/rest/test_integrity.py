@@ -1,4 +1,4 @@
-"""Referential integrity by the setting (FHIR R4 references.html; docs/decisions/0025-referential-integrity.md)."""
+"""Referential integrity by the setting (FHIR R4 references.html; docs/decisions/0027-referential-integrity.md)."""
 
 from collections.abc import AsyncIterator
 from pathlib import Path
