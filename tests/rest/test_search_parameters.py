@@ -214,3 +214,15 @@ async def test_the_kept_form_is_empty_where_there_is_nothing(harness: Harness) -
         return await unit.peek("setting", "search-parameters")
 
     assert await harness.run(kept) == b""
+
+
+async def test_a_code_that_comes_to_mean_a_hidden_element_shows_it_to_nobody(harness: Harness) -> None:
+    """What a caller may search by is asked of the definition of now, whatever was found allowed before."""
+    seen = parameter("x", base=["Practitioner"], code="x", type="string", expression="Practitioner.name.family")
+    await harness.seed({"resourceType": "Practitioner", "id": "dr", "telecom": [{"value": "1"}]}, seen)
+    for path in ("Practitioner?_sort=x", "Practitioner?x=a"):
+        assert (await harness.get(path)).status_code == 200
+    await harness.seed(seen | {"expression": "Practitioner.telecom.value"})
+    await harness.send("POST", "$reindex", "admin", json_={"resourceType": "Parameters"})
+    for path in ("Practitioner?_sort=x", "Practitioner?x=a"):
+        assert (await harness.get(path)).status_code == 403
