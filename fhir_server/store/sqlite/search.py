@@ -9,7 +9,7 @@ The other conditions are probed, one resource at a time, and the page's end ends
 
 import heapq
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import islice
 from typing import Any, Literal
 
@@ -25,7 +25,7 @@ from fhir_server.store.sqlite.estimate import BROAD, Estimates
 Row = tuple[Any, ...]  # creation key, then a value for each sort
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Route:
     """How one page is found: the way, what leads, what each condition counted, and the statements in turn.
 
@@ -36,6 +36,8 @@ class Route:
     leader: Node | None
     counts: dict[Node, int]
     steps: tuple[tuple[Sql, ...], ...]
+    # More than the query's limit of a total were counted, so nobody counts again while the route is remembered.
+    is_past_limit: bool = field(default=False, compare=False)
 
 
 def run(connection: apsw.Connection, estimates: Estimates, query: Query) -> Page:
@@ -57,7 +59,11 @@ def _page(connection: apsw.Connection, estimates: Estimates, query: Query) -> Pa
         return Page((), None, *_total(connection, query, route))
     rows = _rows(connection, query, route)
     found = list(islice(rows, query.count + 1))
-    total, exact = _counted_on(connection, query, route, len(found), rows)
+    if route.is_past_limit and len(found) > query.count:
+        total, exact = query.total, False
+    else:
+        total, exact = _counted_on(connection, query, route, len(found), rows)
+        route.is_past_limit = not exact
     following = None
     if len(found) > query.count:
         key, *values = found[query.count - 1]
