@@ -21,6 +21,7 @@ from fhir_server.interactions.clinic import Clinic, Server
 from fhir_server.interactions.repository import Repository
 from fhir_server.rest import events, receive
 from fhir_server.rest.entries import PipelineEntries
+from fhir_server.rest.events import Decided
 from fhir_server.rest.request import Request, Response
 from fhir_server.rest.respond import respond
 from fhir_server.rest.table import Found, Router
@@ -111,16 +112,16 @@ class Pipeline:
             return await interaction.outside(call)
         recorder = events.Recorder(self._server.clock, request, call.access, found)
 
-        async def work(unit: Unit) -> tuple[Answer, list[Event]]:
-            answer, done = await handled(call, found, recorder, unit, request.address)
+        async def work(unit: Unit) -> tuple[Answer, list[Event], Decided]:
+            answer, done, decided = await handled(call, found, recorder, unit, request.address)
             for event in done:
                 await unit.audit(event.entry())
-            return answer, done
+            return answer, done, decided
 
         writes, quick = interaction.writes, interaction.is_quick
-        answer, done = await self._store.run(call.clinic.name, work, write=writes, quick=quick)
+        answer, done, decided = await self._store.run(call.clinic.name, work, write=writes, quick=quick)
         if not done and interaction.action and (writes or self._server.settings.audit_reads):
-            seen = recorder.seen(answer.shown)
+            seen = recorder.seen(answer.shown, decided)
             await self._store.record(call.clinic.name, [event.entry() for event in seen])
         return answer
 
@@ -149,10 +150,11 @@ class Pipeline:
 
 async def handled(
     call: Call, found: Found, recorder: events.Recorder, unit: Unit, address: str
-) -> tuple[Answer, list[Event]]:
-    """What the handler answers, and the events of what it changed."""
+) -> tuple[Answer, list[Event], Decided]:
+    """What the handler answers, the events of what it changed, and which grants let through what it saw."""
     assert found.interaction.handler is not None
     repository = Repository(unit, call.clinic, call.access, address=address)
     answer = await found.interaction.handler(call, repository)
     answer.headers |= repository.headers
-    return answer, recorder.changes(repository.changes)
+    done = recorder.changes(repository.changes, repository.decided) + recorder.noted(repository.noted)
+    return answer, done, repository.decided

@@ -45,7 +45,7 @@ class Policies:
         allowed = _allowed(agent, parser, now)
         grants: dict[str, tuple[Grant, ...]] = {}
         for type_, rules in self._by_type.get(who_is(agent, surface), {}).items():
-            context = Context(agent, type_, self._compartment)
+            context = Context(agent, type_, self._compartment, now)
             on_type = _merged(one for one in allowed if one.type in ("*", type_))
             made = [grant for rule in rules for one in on_type for grant in _grants(rule, context, one)]
             if made:
@@ -120,4 +120,5 @@ def _grants(rule: Rule, context: Context, allowed: _Allowed) -> Iterable[Grant]:
         node = rows.both(node, rows.in_compartment(context))
     node = rows.both(node, allowed.rows)
     if letters and node != NOTHING:
-        yield Grant(letters, node, elements, rule.name)
+        others = rows.patient_of(context.agent) if rule.is_shared else ""
+        yield Grant(letters, node, elements, rule.name, rule.purpose, others)
