@@ -29,6 +29,7 @@ Found = Mapping[Any, list[tuple[Any, ...]]]
 # Codes of index entries that no search parameter has, so that no query can name them.
 PRACTITIONER, PATIENT = "-care-by", "-care-of"
 GLASS_PRACTITIONER, GLASS_PATIENT, GLASS_TIME = "-glass-by", "-glass-of", "-glass-time"
+TIE, GLASS = (PRACTITIONER, PATIENT), (GLASS_PRACTITIONER, GLASS_PATIENT)
 
 # Type -> the statuses in which it counts.
 COUNTS: Mapping[str, frozenset[str]] = {

@@ -27,6 +27,7 @@ from fhir_server.interactions import (
 from fhir_server.interactions.interaction import Interaction
 from fhir_server.interactions.operations import convert, everything, meta, validate
 from fhir_server.rest import capabilities
+from smart_auth.surfaces import explain
 
 TABLE: tuple[Interaction, ...] = (
     Interaction("capabilities", "GET", "metadata", "", "E", capabilities.handle, is_quick=True),
@@ -64,6 +65,7 @@ TABLE: tuple[Interaction, ...] = (
     Interaction("operation", "POST", "{type}/$validate", "r", "E", validate.handle, "any"),
     Interaction("operation", "POST", "{type}/{id}/$validate", "r", "E", validate.handle, "any"),
     Interaction("operation", "POST", "$convert", "", "E", convert.handle, "any"),
+    Interaction("operation", "GET", "$access-explain", "", "E", explain.handle),
     Interaction("transaction", "POST", "", "", "", transaction.handle, "bundle", prepare=transaction.prepare),
     Interaction("batch", "POST", "", "", "", None, "bundle", outside=batch.handle),
     *operations.ROWS,

@@ -52,6 +52,11 @@ class Policies:
                 grants[type_] = tuple(made)
         return Access(agent, grants)
 
+    def rules(self, agent: Agent, surface: str, type_: str, letter: str) -> list[Rule]:
+        """The rules that give an agent on a surface a letter on a type, whatever their rows."""
+        found = self._by_type.get(who_is(agent, surface), {}).get(type_, ())
+        return [rule for rule in found if letter in rule.letters]
+
     def _types_of(self, rule: Rule) -> Iterable[str]:
         named = self.types if ALL_TYPES in rule.types else self.types.intersection(rule.types)
         return sorted(named.difference(rule.but))
