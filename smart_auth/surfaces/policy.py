@@ -22,6 +22,7 @@ from smart_auth.surfaces.types import (
     FORMS,
     IDENTITY,
     LIMITED,
+    PERSON,
     PROPOSAL,
     PUBLIC,
     SCHEDULING,
@@ -60,6 +61,8 @@ POLICY: tuple[Rule, ...] = (
     # The Website Builder, and everybody without a login.
     Rule("R-7.1 anybody proposes", ("public", "website"), ("Appointment",), "c", rows.proposed, _PROPOSAL),
     Rule("R-7.1 website reads proposals it submitted", ("website",), ("Appointment",), "rs", rows.submitted, _PROPOSAL),
+    Rule("R-7.7 website reads the provisional identities it made", ("website",), ("Patient",), "r", rows.made_person,
+         PERSON),
     Rule("R-7.13 public reads free times", _OUTSIDE, ("Slot",), "rs", rows.not_mistaken, PUBLIC),
     Rule("R-7.13 public reads schedules", _OUTSIDE, ("Schedule",), "rs", rows.in_use, PUBLIC),
     Rule("R-7.16 public reads configuration", _OUTSIDE, _SETTINGS, "rs", rows.in_use, PUBLIC),

@@ -88,6 +88,14 @@ def submitted(context: Context) -> Node:
     return all_of(own, any_of(_code("status", "proposed"), _code("status", "pending")))
 
 
+def made_person(context: Context) -> Node:
+    """People whom this client's proposals brought, until somebody verifies who they are."""
+    if not context.agent.client_id:
+        return NOTHING
+    made = Test("_tag", "token", Token(context.agent.client_id, SUBMITTER))
+    return all_of(made, Test("_tag", "token", Token("provisional", IDENTITY)))
+
+
 def own(context: Context) -> Node:
     """What names the agent's patient as its patient."""
     patient = patient_of(context.agent)

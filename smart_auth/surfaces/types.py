@@ -40,6 +40,9 @@ PROPOSAL = _only(
     "requestedPeriod"
 )
 
+# What it sees of the person of a proposal, while nobody has verified who that is.
+PERSON = {"Patient": _only("name telecom gender birthDate address communication")}
+
 CONFIGURATION = ("Organization", "Location", "HealthcareService", "Practitioner", "PractitionerRole", "Endpoint")
 FORMS = ("Questionnaire", "PlanDefinition", "ActivityDefinition")
 AVAILABILITY = ("Schedule", "Slot")
