@@ -51,5 +51,6 @@ async def test_as_many_win_as_there_are_places(
     await harness.parts.store.close()
     with capsys.disabled():
         print(
-            f"\n{CLIENTS} clients, {slots} slots of {capacity}: p99 of a confirmation {quantiles(took, n=100)[98]:.0f} ms"
+            f"\n{CLIENTS} clients, {slots} slots of {capacity}: "
+            f"p99 of a confirmation {quantiles(took, n=100)[98]:.0f} ms"
         )

@@ -169,4 +169,4 @@ def _difference(one: Counter[Any], other: Counter[Any]) -> list[Any]:
 
 @lru_cache(maxsize=1)
 def _extractor() -> Extractor:
-    return Extractor(Registry(definitions.load()), zone=ZoneInfo(ZONE), base_url=BASE)
+    return Extractor(Registry(definitions.load()), zone=ZoneInfo(ZONE), base_url=BASE, texts=True)
