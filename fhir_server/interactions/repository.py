@@ -9,13 +9,17 @@ from typing import Any
 
 from fhir_server.fhir import json, own
 from fhir_server.fhir.clock import instant
-from fhir_server.fhir.errors import BadRequest, Conflict, Forbidden, Gone, NotFound, PreconditionFailed
+from fhir_server.fhir.errors import BadRequest, Conflict, Forbidden, Gone, NotFound, PreconditionFailed, Unprocessable
 from fhir_server.interactions import visibility
 from fhir_server.interactions.access import Access, Grant
 from fhir_server.interactions.clinic import Clinic, Resource
 from fhir_server.interactions.sight import Sight
 from fhir_server.search.plan import Entries, Query
 from fhir_server.store.protocol import HistoryQuery, Page, Put, Stored, Unit, VersionConflict
+
+HISTORY_BATCH = 200
+# Versions looked at for one page of a caller who sees some only.
+MOST_HISTORY = 20_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,8 +105,9 @@ class Repository:
     async def vread(self, type_: str, id_: str, version: int) -> Stored:
         """One version, if the resource is there for this caller. Raises NotFound, Gone."""
         self.granted(type_, "r")
-        stored = await self.unit.vread(type_, id_, version)
-        return _there(stored if stored is not None and await self.version_is_visible(stored, "r") else None)
+        _, is_there = await self.look(type_, id_, "r")
+        stored = await self.unit.vread(type_, id_, version) if is_there else None
+        return _there(stored if stored is not None and await self._is_version_visible(stored, "r") else None)
 
     async def search(self, query: Query, *, letter: str = "s") -> Page:
         """One page of what matches and is there for this caller. Raises Forbidden."""
@@ -115,12 +120,28 @@ class Repository:
 
     async def history(self, query: HistoryQuery, *, letter: str) -> Page:
         """One page of versions; those of resources that are not there for this caller are left out."""
-        page = await self.unit.history(query)
-        kept = [stored for stored in page.matches if await self.version_is_visible(stored, letter)]
-        # How many there are in all would tell of those that are not there for this caller.
-        sees_all = all(any(map(visibility.is_everything, self.access.of(type_, letter))) for type_ in query.types)
-        is_whole = page.next is None and query.after is None and query.count > 0
-        return Page(kept, page.next, page.total if sees_all else len(kept) if is_whole else None)
+        if all(any(map(visibility.is_everything, self.access.of(type_, letter))) for type_ in query.types):
+            return await self.unit.history(query)
+        kept: list[Stored] = []
+        after, is_over, looked_at = query.after, query.count == 0, 0
+        # A page is filled up from what is there for this caller, and ends on it: a page that ended early, or a link
+        # that told where, would tell of what is not. So would a total.
+        while not is_over and len(kept) <= query.count:
+            page = await self.unit.history(replace(query, count=HISTORY_BATCH, after=after))
+            for stored in page.matches:
+                if len(kept) <= query.count and await self.version_is_visible(stored, letter):
+                    kept.append(stored)
+            after, is_over, looked_at = page.next, page.next is None, looked_at + HISTORY_BATCH
+            if looked_at >= MOST_HISTORY:
+                raise Unprocessable("This history is too long to look through; narrow it by _since.", code="too-costly")
+        matches = kept[: query.count]
+        last = matches[-1] if len(kept) > len(matches) else None
+        is_whole = is_over and last is None and query.after is None and query.count > 0
+        return Page(
+            matches,
+            (last.updated, last.key, last.version) if last is not None else None,
+            len(matches) if is_whole else None,
+        )
 
     async def guard(self, type_: str, pairs: Sequence[tuple[str, str]]) -> None:
         """Have Units that decide on what one criterion finds conflict, on stores that do not write serially."""
@@ -152,6 +173,13 @@ class Repository:
         return self._sight.elements(stored, self.access.of(stored.type, "u"))
 
     async def version_is_visible(self, stored: Stored, letter: str) -> bool:
+        """Whether a version is there for this caller: the resource is, and the version's own content would be."""
+        if any(visibility.is_everything(grant) for grant in self.access.of(stored.type, letter)):
+            return await self._is_version_visible(stored, letter)
+        _, is_there = await self.look(stored.type, stored.id, letter)
+        return is_there and await self._is_version_visible(stored, letter)
+
+    async def _is_version_visible(self, stored: Stored, letter: str) -> bool:
         """A deletion is as visible as the version before it."""
         if stored.is_deleted and not any(visibility.is_everything(g) for g in self.access.of(stored.type, letter)):
             before = await self.unit.vread(stored.type, stored.id, stored.version - 1)
