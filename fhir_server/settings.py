@@ -15,6 +15,10 @@ class Settings:
 
     data: Path = Path("data")
     """The folder of the embedded store."""
+    store: str = ""
+    """A MongoDB connection string (`mongodb://…`) in place of the embedded store; see docs/mongodb.md."""
+    read_secondaries: bool = False
+    """Whether reads and searches may ask MongoDB's secondaries, and then may lag behind by a moment."""
     origin: str = "http://127.0.0.1:8000"
     """The public base URL of the server, without a trailing slash; every link begins with it."""
     trusted_proxies: tuple[str, ...] = ()

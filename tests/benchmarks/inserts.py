@@ -6,7 +6,7 @@ from time import perf_counter
 
 import apsw
 
-from fhir_server.store.sqlite.found import what
+from fhir_server.store.params import what
 from fhir_server.store.sqlite.schema import CLINIC_MIGRATIONS, COLUMNS, connect
 
 Row = tuple[object, ...]

@@ -27,7 +27,8 @@ def area_under_curve(one: list[float], other: list[float]) -> float:
 
 
 def test_the_area_tells_apart_what_differs() -> None:
-    alike, later = [random.Random(1).gauss(1, 0.1) for _ in range(500)], [2.0] * 500
+    source = random.Random(1)
+    alike, later = [source.gauss(1, 0.1) for _ in range(500)], [2.0] * 500
     assert area_under_curve(alike, later) == 1
     assert area_under_curve(alike[:250], alike[250:]) < 0.6
 
