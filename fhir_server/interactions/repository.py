@@ -85,8 +85,10 @@ class Repository:
         stored = await self.unit.read(type_, id_)
         grant = await self._sight.of_id(type_, id_, letter)
         if grant is None:
-            before = await self.unit.vread(type_, id_, max((stored.version if stored is not None else 0) - 1, 1))
-            if stored is not None and stored.is_deleted and before is not None:
+            # Of what is not deleted no version 0 is there, as none is of what is absent.
+            was = stored.version - 1 if stored is not None and stored.is_deleted else 0
+            before = await self.unit.vread(type_, id_, was)
+            if before is not None:
                 grant = await self._sight.of_version(before, letter)
         self._decide(type_, id_, grant)
         return stored, stored is not None and grant is not None
