@@ -128,10 +128,13 @@ class Sight:
                 return bool(page.matches)
 
     async def _holds(self, type_: str, id_: str, node: Node) -> bool:
-        """Whether the plan holds for a current resource, by one search."""
+        """Whether the plan holds for a current resource, by one search.
+
+        The rows go before the id, so that a store does not begin with the id and end there when it is absent.
+        """
         known = self._known.get((type_, id_, node))
         if known is None:
-            page = await self._unit.search(Query(type_, all_of(_by_id(id_), node), count=1))
+            page = await self._unit.search(Query(type_, all_of(node, _by_id(id_)), count=1))
             known = self._known[type_, id_, node] = bool(page.matches)
         return known
 
