@@ -22,7 +22,7 @@ async def set_up(unit: Unit, seal: Seal, name: str, clinic: str) -> str:
     """A new secret for a person, replacing an older one; the `otpauth:` URI that their app reads, shown this once."""
     secret = pyotp.random_base32()
     await unit.keep(KIND, name, seal.close(secret.encode()))
-    return pyotp.TOTP(secret).provisioning_uri(name, issuer_name=clinic)
+    return pyotp.TOTP(secret).provisioning_uri(name=name, issuer_name=clinic)
 
 
 async def remove(unit: Unit, name: str) -> bool:

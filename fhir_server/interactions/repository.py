@@ -11,11 +11,11 @@ from typing import Any
 from fhir_server.fhir import json, own
 from fhir_server.fhir.clock import instant
 from fhir_server.fhir.errors import BadRequest, Conflict, Forbidden, Gone, NotFound, PreconditionFailed, Unprocessable
-from fhir_server.interactions import visibility
+from fhir_server.interactions import search_parameters, visibility
 from fhir_server.interactions.access import Access, Grant
 from fhir_server.interactions.clinic import Clinic, Resource
 from fhir_server.interactions.sight import Sight
-from fhir_server.search.plan import Entries, Query
+from fhir_server.search.plan import Entries, Node, Query
 from fhir_server.store.protocol import HistoryQuery, Page, Put, Stored, Unit, VersionConflict
 
 HISTORY_BATCH = 200
@@ -68,6 +68,7 @@ class Repository:
         self.noted: list[Noted] = []  # what the audit is told beside the changes
         self._followers: list[Follower] = []
         self._sight = Sight(unit, clinic, access)
+        self._is_current = False
 
     # Reading
 
@@ -114,9 +115,12 @@ class Repository:
 
     async def search(self, query: Query, *, letter: str = "s") -> Page:
         """One page of what matches and is there for this caller. Raises Forbidden."""
-        registry = self.clinic.server.registry
-        where = visibility.bound(query.type, query.where, query.sort, self.access, letter, registry)
-        page = await self.unit.search(replace(query, where=where))
+
+        def bind() -> Node:
+            where, sort, registry = query.where, query.sort, self.clinic.registry
+            return visibility.bound(query.type, where, sort, self.access, letter, registry)
+
+        page = await self.unit.search(replace(query, where=self.access.bound(query, letter, bind)))
         for id_, grant in (await self._sight.of_page(page.matches, query.type, letter)).items():
             self._decide(query.type, id_, grant)
         return page
@@ -277,8 +281,9 @@ class Repository:
         patients = before.patients if before is not None else ()
         if resource is not None:
             await self._set_own_tags(before, resource, type_)
+            await self.renew()
             body = self._stamp(resource, id_, version + 1, updated)
-            entries = self._entries(resource)
+            entries = self.entries(resource)
             patients = visibility.patients_of(type_, id_, entries, self.clinic.server.definitions)
             if grants is not None:
                 decided = await self._sight.of_entries(grants, type_, id_, entries)
@@ -310,7 +315,16 @@ class Repository:
         resource["id"], resource["meta"] = id_, meta
         return json.serialise({"resourceType": resource["resourceType"], "id": id_, "meta": meta, **rest})
 
-    def _entries(self, resource: Resource) -> Entries:
+    async def renew(self) -> None:
+        """Index by the search parameters that the clinic has in this Unit, whatever this process last knew of them."""
+        if not self._is_current:
+            kept = await search_parameters.kept(self.unit) or b""
+            if kept != self.clinic.custom:
+                self.clinic = self.clinic.with_custom(kept)
+            self._is_current = True
+
+    def entries(self, resource: Resource) -> Entries:
+        """The index entries of a resource, those of the server's own rules included."""
         entries = self.clinic.extractor.entries(resource)
         own_entries = self.clinic.server.own_entries.get(resource["resourceType"])
         if own_entries is None:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.benchmarks import grants
+from tests.benchmarks import grants, growth
 from tests.benchmarks.run import FIGURES, KINDS, main
 
 
@@ -26,3 +26,12 @@ async def test_a_token_and_its_grants_cost_at_most_sixty_microseconds(tmp_path: 
     """Of CPU time, once the token is known."""
     for caller, took in (await grants.measured(tmp_path, 1_000)).items():
         assert took < grants.MOST_IN_MICROSECONDS, caller
+
+
+def test_the_growth_of_searches_is_told(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """A row for each search; every one finds something at every size."""
+    monkeypatch.setattr(growth, "RUNS", 3)
+    monkeypatch.setattr(growth, "ROUNDS", 1)
+    assert growth.main(["--sizes", "200,400"]) == 0
+    told = capsys.readouterr().out
+    assert all(f"\n{name}" in told for name in growth.SEARCHES)
