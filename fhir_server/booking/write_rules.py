@@ -22,6 +22,7 @@ from fhir_server.booking import (
 from fhir_server.booking.contested import mark
 from fhir_server.booking.guards import guard_slots
 from fhir_server.booking.occupy import accept, occupy
+from fhir_server.booking.operations import break_glass
 from fhir_server.booking.states import OCCUPYING, OPEN
 from fhir_server.booking.wanted import Wanted, look_up
 from fhir_server.fhir.errors import Conflict
@@ -94,6 +95,7 @@ def _then_settle(repository: Repository, before: Resource | None, after: Resourc
 RULES: Mapping[str, Rule] = {
     "Appointment": appointment,
     "AppointmentResponse": offers.response,
+    "Flag": break_glass.rule,
     "HealthcareService": configuration.service,
     "Slot": slots.rule,
 }

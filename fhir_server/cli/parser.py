@@ -118,6 +118,16 @@ def _user(commands: Any) -> None:
     )
     disable.add_argument("tenant", metavar="TENANT")
     disable.add_argument("name", metavar="NAME")
+    codes = _command(
+        group,
+        "totp",
+        "users:one_time_codes",
+        "Have a person give a code from an authenticator app at sign-in.",
+        "user totp northside dr-may",
+    )
+    codes.add_argument("tenant", metavar="TENANT")
+    codes.add_argument("name", metavar="NAME")
+    codes.add_argument("--off", action="store_true", help="ask for no code any more")
 
 
 def _client(commands: Any) -> None:
