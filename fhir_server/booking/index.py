@@ -90,6 +90,12 @@ def expires_at(appointment: dict[str, Any]) -> Micros | None:
     return interval(text)[0] if text is not None else None
 
 
+def occupied_beside(appointment: dict[str, Any]) -> list[str]:
+    """The references of whose time an imported appointment takes beside its participants'."""
+    parts = (own.extension(appointment, own.OCCUPIES) or {}).get("extension", ())
+    return [str(part.get("valueReference", {}).get("reference", "")) for part in parts]
+
+
 def _references(
     appointment: dict[str, Any], slot_code: str, actor_code: str, base_url: str
 ) -> list[tuple[str, str, str]]:
@@ -99,6 +105,7 @@ def _references(
         for participant in appointment.get("participant", ())
         if participant.get("status") != "declined"
     ]
+    references += [(actor_code, text) for text in occupied_beside(appointment)]
     targets = [(code, local_reference(text, base_url)) for code, text in references if isinstance(text, str)]
     return list(dict.fromkeys((code, target.type, target.id) for code, target in targets if target is not None))
 

@@ -10,14 +10,17 @@ from fhir_server.booking import (
     after_proposal,
     configuration,
     expiry,
+    forms,
     hold_and_book,
     offers,
     patients_change,
     proposal,
     review,
+    roles,
     slots,
     states,
     times,
+    visits,
 )
 from fhir_server.booking.contested import mark
 from fhir_server.booking.occupy import accept, occupy
@@ -44,11 +47,13 @@ async def appointment(repository: Repository, before: Resource | None, after: Re
             after = await proposal.prepare(repository, after, wanted)
             after_proposal.follow_up(repository, wanted)
     if new in OCCUPYING and not repository.is_import:
-        times.add_actors(after, wanted, "accepted")
+        await times.add_actors(repository, after, wanted, "accepted")
+    if new in OCCUPYING | OPEN and repository.is_import:
+        await roles.note_occupied(repository, after, wanted.actors)
     if new in OCCUPYING and not (old in OCCUPYING and before is not None and _takes_the_same(before, after)):
         await occupy(repository, (before or {}).get("id", ""), after, wanted)
     if new in OCCUPYING and old not in OCCUPYING and not repository.is_import:
-        accept(after)
+        accept(after, wanted)
     _then_settle(repository, before, after, wanted)
     return after
 
@@ -92,6 +97,8 @@ def _then_settle(repository: Repository, before: Resource | None, after: Resourc
 RULES: Mapping[str, Rule] = {
     "Appointment": appointment,
     "AppointmentResponse": offers.response,
+    "Encounter": visits.encounter,
     "HealthcareService": configuration.service,
+    "QuestionnaireResponse": forms.answers,
     "Slot": slots.rule,
 }

@@ -16,7 +16,10 @@ BOOKING_RULES = f"{ROOT}/StructureDefinition/booking-rules"
 EXPIRES = f"{ROOT}/StructureDefinition/proposal-expires"  # when a proposal that nobody decided on ends
 BUFFERS = f"{ROOT}/StructureDefinition/booking-buffers"  # minutes kept free around a booked appointment
 OVERRIDE = f"{ROOT}/StructureDefinition/conflict-override"  # why a provider books in spite of a conflict
-_SERVERS_EXTENSIONS = frozenset({EXPIRES, BUFFERS})
+OCCUPIES = f"{ROOT}/StructureDefinition/occupied-actors"  # whose time an import takes beside its participants'
+INTAKE = f"{ROOT}/StructureDefinition/intake-questionnaire"  # on a service: a form to fill in before the visit
+PREPARATION = f"{ROOT}/StructureDefinition/preparation"  # on a service: how to prepare for the visit
+_SERVERS_EXTENSIONS = frozenset({EXPIRES, BUFFERS, OCCUPIES})
 
 
 def is_own_tag(coding: Any) -> bool:

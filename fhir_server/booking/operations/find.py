@@ -125,7 +125,7 @@ def _single(stored: Stored, whole: dict[str, Offering], now: int) -> Wanted | No
     offering = whole.get(str(slot["schedule"].get("reference", "")).rpartition("/")[2])
     if offering is None:
         return None
-    wanted = WantedSlot(stored, slot, offering.schedule, offering.rules, "Appointment.slot[0]")
+    wanted = WantedSlot(stored, slot, offering.schedule, offering.rules, "Appointment.slot[0]", people=offering.people)
     soonest = now + offering.rules.minimum_notice_minutes * _MINUTE
     latest = now + offering.rules.furthest_advance_days * 1_440 * _MINUTE
     return of_slots([wanted]) if soonest <= wanted.start <= latest else None
