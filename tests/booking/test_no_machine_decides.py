@@ -12,11 +12,13 @@ from tests.booking.test_find_hold_book import find, offers, prepare
 from tests.harness import Harness, proposal, to_status
 
 ROOT = Path(__file__).parents[2]
-BILLING = frozenset(
-    ["Account", "ChargeItem", "ChargeItemDefinition", "Claim", "ClaimResponse", "Contract", "Coverage", "CoverageEligibilityRequest", "CoverageEligibilityResponse", "EnrollmentRequest", "EnrollmentResponse", "ExplanationOfBenefit", "InsurancePlan", "Invoice", "PaymentNotice", "PaymentReconciliation"]
-)
-PREDICTING = frozenset(["numpy", "scipy", "pandas", "sklearn", "scikit-learn", "torch", "tensorflow", "keras", "onnxruntime", "xgboost", "lightgbm", "transformers", "openai", "anthropic", "langchain", "litellm"])  # fmt: skip
-PAYING = frozenset(["stripe", "braintree", "paypalrestsdk", "adyen", "square"])
+_BILLING = """Account ChargeItem ChargeItemDefinition Claim ClaimResponse Contract Coverage CoverageEligibilityRequest
+    CoverageEligibilityResponse EnrollmentRequest EnrollmentResponse ExplanationOfBenefit InsurancePlan Invoice
+    PaymentNotice PaymentReconciliation"""
+_PREDICTING = """numpy scipy pandas sklearn scikit-learn torch tensorflow keras onnxruntime xgboost lightgbm
+    transformers openai anthropic langchain litellm"""
+_PAYING = "stripe braintree paypalrestsdk adyen square"
+BILLING, PREDICTING, PAYING = (frozenset(names.split()) for names in (_BILLING, _PREDICTING, _PAYING))
 
 
 @pytest.mark.requirement("R-10.12")
