@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from fhir_server.booking import contested, day_limit, expiry, holds, identity, limits, times
+from fhir_server.booking import contested, day_limit, deadline, expiry, holds, identity, limits, times
 from fhir_server.booking.conflicts import takers
 from fhir_server.booking.states import PATIENTS, STAFF
 from fhir_server.booking.wanted import Wanted, WantedSlot
@@ -49,6 +49,7 @@ async def prepare(repository: Repository, proposal: Resource, wanted: Wanted, *,
         identity.require_own(repository, proposal)
     await times.add_actors(repository, proposal, wanted)
     expiry.set_end(repository, proposal, wanted)
+    deadline.set_due(repository, proposal, wanted)
     submitter = agent.client_id or "anonymous"
     own.set_tags(proposal, [{"system": own.SUBMITTER, "code": submitter}])
     if not own_id:

@@ -5,7 +5,7 @@ A slot is `busy` when it is taken as often as it can be, `busy-tentative` when h
 
 from typing import Any
 
-from fhir_server.booking import holds
+from fhir_server.booking import holds, waitlist
 from fhir_server.booking.conflicts import takers
 from fhir_server.booking.index import WANTED_SLOT
 from fhir_server.booking.wanted import Wanted, WantedSlot, look_up
@@ -51,6 +51,7 @@ async def _mark(repository: Repository, slot: WantedSlot, held: int, *, was_held
     if status != wanted:
         current = await repository.unit.read("Slot", slot.stored.id)
         await repository.put(current, slot.resource | {"status": wanted}, rule=rule)
+        await waitlist.tell(repository, slot.stored.id)
 
 
 async def rule(repository: Repository, before: Resource | None, after: Resource | None) -> Resource | None:
@@ -59,6 +60,8 @@ async def rule(repository: Repository, before: Resource | None, after: Resource 
         raise Unprocessable("A slot ends after it starts.", expression="Slot.end")
     if before is None:
         return after
+    if after is not None and after["status"] != before["status"]:
+        repository.then(lambda stored: waitlist.tell(repository, stored.id))
     taken = await takers(repository, before["id"], most=1)
     if after is None:
         if taken or await is_wanted(repository, before["id"]):
