@@ -20,7 +20,7 @@ OVERRIDE = f"{ROOT}/StructureDefinition/conflict-override"  # why a provider boo
 OCCUPIES = f"{ROOT}/StructureDefinition/occupied-actors"  # whose time an import takes beside its participants'
 INTAKE = f"{ROOT}/StructureDefinition/intake-questionnaire"  # on a service: a form to fill in before the visit
 PREPARATION = f"{ROOT}/StructureDefinition/preparation"  # on a service: how to prepare for the visit
-_SERVERS_EXTENSIONS = frozenset({EXPIRES, REVIEW_DUE, BUFFERS, OCCUPIES})
+_SERVERS_EXTENSIONS = (EXPIRES, REVIEW_DUE, BUFFERS, OCCUPIES)
 
 
 def is_own_tag(coding: Any) -> bool:
