@@ -27,9 +27,10 @@ async def service(repository: Repository, before: Resource | None, after: Resour
     rules = own.extension(after, own.BOOKING_RULES)
     if rules is not None and rules != own.extension(before or {}, own.BOOKING_RULES):
         agent = repository.access.agent
+        who = agent.fhir_user or " ".join(part for part in (agent.client_id, agent.name) if part)
 
         async def keep(stored: Stored) -> None:
-            await repository.unit.keep(KIND, stored.id, (agent.fhir_user or agent.client_id or agent.name).encode())
+            await repository.unit.keep(KIND, stored.id, who.encode())
 
         repository.then(keep)
     return after
