@@ -16,6 +16,7 @@ from fhir_server.search.plan import Query, Target, Test
 
 Resource = dict[str, Any]
 
+_CLOSED = ("busy-unavailable", "entered-in-error")
 _RULE = "R-8.2 slot follows its appointments"
 
 
@@ -66,12 +67,26 @@ async def rule(repository: Repository, before: Resource | None, after: Resource 
     if after is None:
         if taken or await is_wanted(repository, before["id"]):
             raise Conflict("Appointments or proposals want this slot; settle them first.", expression="Slot")
-    elif taken and any(before.get(name) != after.get(name) for name in ("schedule", "start", "end", "status")):
+    elif taken and _moved(before, after):
         raise Conflict(
             f"This slot is taken by Appointment/{taken[0].id}; its time and status follow the appointment.",
             expression="Slot.status",
         )
+    elif after.get("status") not in _CLOSED and _moved(before, after) and await _is_held(repository, before["id"]):
+        raise Conflict(
+            "This slot is held for somebody; wait until the hold ends, or close it (busy-unavailable).",
+            expression="Slot.status",
+        )
     return after
+
+
+def _moved(before: Resource, after: Resource) -> bool:
+    return any(before.get(name) != after.get(name) for name in ("schedule", "start", "end", "status"))
+
+
+async def _is_held(repository: Repository, slot_id: str) -> bool:
+    now = repository.clinic.server.clock()
+    return any(hold.ends > now for hold in await holds.of_slot(repository.unit, slot_id))
 
 
 async def is_wanted(repository: Repository, slot_id: str) -> bool:
