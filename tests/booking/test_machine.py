@@ -52,7 +52,12 @@ def _nothing_now(*_: Any, **__: Any) -> None:
 
 # What is left out of the server, and what the machine then says.
 BUGS = {
-    "no conflict is looked for": (occupy, "check", _nothing, "in two places|over its capacity|promised more"),
+    "no conflict is looked for": (
+        occupy,
+        "check",
+        _nothing,
+        "in two places|over its capacity|promised more|was closed",
+    ),
     "slots do not follow": (slots, "_mark", _nothing, "is full|is held|is busy"),
     "a role is another person": (roles, "people_of", _nothing, "in two places"),
     "any state follows any": (write_rules.states, "check", _nothing_now, "went|is full|is busy"),
