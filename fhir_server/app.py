@@ -64,12 +64,21 @@ class Parts:
         return [SERVER_LOG, *(clinic.name for clinic in self.clinics.served())]
 
 
+def store_for(settings: Settings, clock: Clock, ids: Ids) -> Store:
+    """The store that the settings name: the embedded one, unless they have a MongoDB connection string."""
+    if not settings.store:
+        return SqliteStore(settings.data, clock, ids)
+    from fhir_server.store.mongo.store import MongoStore  # the driver takes time to load, and most need it never
+
+    return MongoStore(settings.store, clock, ids, secondaries=settings.read_secondaries)
+
+
 def make_parts(
     settings: Settings, *, store: Store | None = None, clock: Clock = system_clock, ids: Ids | None = None
 ) -> Parts:
-    """All parts over one store, the embedded one unless another is given."""
+    """All parts over one store, the one that the settings name unless another is given."""
     ids = ids or Ids(clock)
-    store = store or SqliteStore(settings.data, clock, ids)
+    store = store or store_for(settings, clock, ids)
     tables = definitions.load()
     server = Server(
         settings,

@@ -15,6 +15,10 @@ class Settings:
 
     data: Path = Path("data")
     """The folder of the embedded store."""
+    store: str = ""
+    """A MongoDB connection string (`mongodb://…`) in place of the embedded store; see docs/mongodb.md."""
+    read_secondaries: bool = False
+    """Whether reads and searches may ask MongoDB's secondaries, and then may lag behind by a moment."""
     origin: str = "http://127.0.0.1:8000"
     """The public base URL of the server, without a trailing slash; every link begins with it."""
     trusted_proxies: tuple[str, ...] = ()
@@ -23,20 +27,20 @@ class Settings:
     """The one clinic that is served at `/fhir` as well."""
     update_as_create: bool = True
     """Whether PUT to an id that was never used makes the resource."""
-    conditional_deletes: int = 1
-    """The most resources that one conditional delete deletes; one that finds more is refused with 412."""
     largest_body: int = 10_000_000
     """The longest request body, in bytes; a longer one is refused with 413."""
+    conditional_deletes: int = 1
+    """The most resources that one conditional delete deletes; one that finds more is refused with 412."""
     largest_bundle: int = 5_000
     """The most entries of a batch or transaction."""
+    content_search: bool = False
+    """Whether every word of a resource is indexed, for `_content`; it makes the index about twice as large."""
     page_size: int = 20
     """Matches on a page when `_count` is not given."""
     largest_page: int = 1_000
     """The most matches on a page, whatever `_count` asks."""
     page_link_seconds: int = 86_400
     """How long a page link works."""
-    content_search: bool = False
-    """Whether every word of a resource is indexed, for `_content`; it makes the index about twice as large."""
     proposals_per_hour: int = 600
     """Proposals that one address may submit in an hour without a login; 0: any number."""
     audit_reads: bool = True

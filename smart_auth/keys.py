@@ -19,6 +19,8 @@ Algorithm = Literal["ES256", "RS256"]
 ACCESS_TOKEN_ALGORITHM: Algorithm = "ES256"  # noqa: S105 - a name, no secret
 ID_TOKEN_ALGORITHM: Algorithm = "RS256"  # noqa: S105
 KIND = "key"
+# Two who make or rotate keys at once do so one after the other.
+_GUARD = "key/ring"
 # How long a key that signs no more still verifies: longer than any token or copy of the JWK Set lives.
 RETIRED_FOR: Micros = 24 * 3600 * 1_000_000
 
@@ -98,6 +100,7 @@ async def ensure(unit: Unit, seal: Seal, now: Micros, algorithm: Algorithm = ACC
 
     Needs a Unit that may write; two processes that ask at once get the same key, since Units are serialisable.
     """
+    await unit.guard(_GUARD)
     ring = await load(unit, seal)
     if ring.signing(algorithm) is not None:
         return ring
@@ -115,6 +118,7 @@ async def rotate(unit: Unit, seal: Seal, now: Micros, algorithm: Algorithm = ACC
 
 async def replace_with(unit: Unit, seal: Seal, now: Micros, made: SigningKey) -> None:
     """Let `made` sign from now on, as `rotate` does."""
+    await unit.guard(_GUARD)
     for former in (await load(unit, seal)).keys:
         if former.algorithm == made.algorithm and former.retired is None:
             await _keep(unit, seal, replace(former, retired=now))

@@ -1,12 +1,13 @@
 """Fixtures for every test: the stores, and the server in process over each of them."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
 
 from fhir_server.fhir.clock import Ids
 from fhir_server.store.protocol import Store
+from tests import mongo_rules
 from tests.harness import STORES, Harness, SteppingClock, fixed_ids, make_harness, open_store, practitioner, schedule
 from tests.harness import patient as make_patient
 
@@ -15,6 +16,13 @@ from tests.harness import patient as make_patient
 def store_kind(request: pytest.FixtureRequest) -> str:
     """The name of a store; a test that takes it runs on every store there is."""
     return str(request.param)
+
+
+@pytest.fixture(autouse=True)
+def mongo_rules_hold() -> Iterator[None]:
+    """What a test sends to MongoDB keeps the rules of the shard key, and every search has an index."""
+    yield
+    mongo_rules.LISTENER.check()
 
 
 @pytest.fixture

@@ -19,10 +19,12 @@ from fhir_server.clinics import ClinicSettings, keep_settings
 from fhir_server.fhir import own
 from fhir_server.fhir.clock import Clock, Ids, Micros, instant
 from fhir_server.settings import Settings
+from fhir_server.store.mongo.store import MongoStore
 from fhir_server.store.protocol import AuditQuery, HistoryQuery, Store, Unit
 from fhir_server.store.sqlite.store import SqliteStore
 from smart_auth import accounts, clients, operator
 from smart_auth.clients import Client
+from tests import mongo_rules, mongod
 
 T = TypeVar("T")
 Resource = dict[str, Any]
@@ -38,7 +40,7 @@ FHIR_JSON = "application/fhir+json"
 JSON_PATCH = "application/json-patch+json"
 FORM = "application/x-www-form-urlencoded"
 
-STORES = ("sqlite",)
+STORES = ("sqlite", "mongo")
 SECRET = "a-secret-of-32-characters-and-so-on"
 
 
@@ -62,7 +64,10 @@ def fixed_ids(clock: Clock) -> Ids:
 
 
 def open_store(kind: str, folder: Path, clock: Clock, ids: Ids, **options: Any) -> Store:
-    """A store of a kind, its data below `folder`."""
+    """A store of a kind, its data below `folder`, or in a database that stands for it."""
+    if kind == "mongo":
+        uri = mongod.server().database_for(folder)
+        return MongoStore(uri, clock, ids, listeners=[mongo_rules.LISTENER], **options)
     assert kind == "sqlite", f"no store is called {kind}"
     return SqliteStore(folder, clock, ids, **options)
 

@@ -65,7 +65,7 @@ async def _log(store: Store, tenant: str, out: BinaryIO) -> int:
         return [head.chain for head in await unit.heads()]
 
     count = 0
-    for chain in await store.run(tenant, names, write=False):
+    for chain in await store.run(tenant, names, write=True):  # so that what waits is chained, and exported
         async for batch in whole.entries_of(store, tenant, chain):
             out.writelines(whole.entry_line(chain, entry) + b"\n" for entry in batch)
             count += len(batch)

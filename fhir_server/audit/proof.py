@@ -20,10 +20,11 @@ from fhir_server.store.protocol import Sealed, Unit
 async def handle(call: Call, repository: Repository) -> Answer:
     """The proof as Parameters. Raises NotFound, and Unprocessable for an entry that no checkpoint covers yet."""
     await log.read(call, repository)  # whoever may read the event may have its proof
-    chain, _, number_text = call.id.rpartition("-")
-    if not chain or not number_text.isdigit():
+    unit = repository.unit
+    placed = await unit.placed(call.id)
+    if placed is None:
         raise NotFound("This AuditEvent is not the log's own, so there is no proof for it.")
-    number, unit = int(number_text), repository.unit
+    chain, number = placed
     sealed, found, range_ = await _covering(unit, chain, number)
     hashes = await unit.hashes(chain, range_.after, range_.upto)
     index = number - range_.after - 1

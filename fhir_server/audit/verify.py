@@ -130,6 +130,11 @@ class Walk:
         self.sealed = self.unsealed = 0
         self.fault = ""
 
+    @property
+    def number(self) -> int:
+        """The last entry that was found right."""
+        return self._number
+
     def take(self, entry: Chained) -> bool:
         """Check one entry; False when something is wrong, which `fault` names."""
         fault = self.check(entry)

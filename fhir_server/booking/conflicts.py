@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from fhir_server.booking import day_limit, holds
+from fhir_server.booking.guards import guard_days, guard_slots
 from fhir_server.booking.index import ACTOR, BLOCKED, SLOT, TIME, occupied_beside
 from fhir_server.booking.wanted import Wanted, WantedSlot
 from fhir_server.fhir import json
@@ -38,6 +39,7 @@ class Occupation:
 
 async def check(repository: Repository, occupation: Occupation) -> None:
     """Raises Conflict that names every slot and appointment in the way."""
+    await guard_slots(repository, (slot.stored.id for slot in occupation.wanted.slots))
     issues = [issue async for issue in _slots_in_the_way(repository, occupation)]
     issues += [issue async for issue in _actors_in_the_way(repository, occupation)]
     issues += await day_limit.issues(repository, occupation.id, occupation.wanted, occupation.start)
@@ -81,6 +83,7 @@ async def _actors_in_the_way(repository: Repository, occupation: Occupation) -> 
         target = local_reference(actor, repository.clinic.base_url)
         if target is None or not await is_exclusive(repository, target):
             continue
+        await guard_days(repository, (target,), *_kept_free(occupation))
         where = _overlapping(occupation, target)
         # Those who share a slot within its capacity share its actors too, but a patient is never there twice.
         if target.type != "Patient" and own_slots:
@@ -94,14 +97,20 @@ async def _actors_in_the_way(repository: Repository, occupation: Occupation) -> 
 
 def _overlapping(occupation: Occupation, actor: LocalReference) -> Node:
     """What occupies an actor in the same time, each side's buffers kept free; a patient needs no buffer."""
-    rules = occupation.wanted.rules
-    before, after = rules.buffer_before_minutes * _MINUTE, rules.buffer_after_minutes * _MINUTE
     start, end = occupation.start, occupation.end
     who = Test(ACTOR, "reference", Target(actor.id, actor.type))
     if actor.type == "Patient":
         return all_of(who, Test(TIME, "date", Interval(Box(lo_below=end, hi_above=start))))
-    bare = Test(TIME, "date", Interval(Box(lo_below=end + after, hi_above=start - before)))
+    free_from, free_to = _kept_free(occupation)
+    bare = Test(TIME, "date", Interval(Box(lo_below=free_to, hi_above=free_from)))
     return all_of(who, any_of(bare, Test(BLOCKED, "date", Interval(Box(lo_below=end, hi_above=start)))))
+
+
+def _kept_free(occupation: Occupation) -> tuple[Micros, Micros]:
+    """The time with its buffers."""
+    rules = occupation.wanted.rules
+    before, after = rules.buffer_before_minutes * _MINUTE, rules.buffer_after_minutes * _MINUTE
+    return occupation.start - before, occupation.end + after
 
 
 def actors(appointment: dict[str, Any], wanted: Wanted) -> Iterable[str]:

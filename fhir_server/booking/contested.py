@@ -8,10 +8,12 @@ same provider or device at an overlapping time of another slot.
 from dataclasses import dataclass
 from typing import Any
 
+from fhir_server.booking.guards import guard_days
 from fhir_server.booking.index import ACTOR, SLOT, TIME, WANTED_ACTOR, WANTED_SLOT, WANTED_TIME
 from fhir_server.booking.states import OCCUPYING, OPEN
 from fhir_server.booking.wanted import Wanted, look_up
 from fhir_server.fhir import json, own
+from fhir_server.fhir.clock import Micros
 from fhir_server.fhir.reference import LocalReference, local_reference
 from fhir_server.interactions.repository import Repository
 from fhir_server.search.dates import interval
@@ -33,7 +35,12 @@ class _Area:
 
     slots: tuple[tuple[str, int], ...]
     actors: tuple[LocalReference, ...]
-    time: Interval
+    span: tuple[Micros, Micros]
+
+    @property
+    def time(self) -> Interval:
+        start, end = self.span
+        return Interval(Box(lo_below=end, hi_above=start))
 
     def wants(self) -> Node:
         return any_of(
@@ -90,6 +97,7 @@ async def _is_contested(repository: Repository, area: _Area, *, coming: int = 0)
         if not page.total_is_exact or (page.total or 0) + coming > capacity:
             return True
     own_slots = {id_ for id_, _ in area.slots}
+    await guard_days(repository, area.actors, *area.span)
     for actor in area.actors:
         found = (await repository.unit.search(Query("Appointment", area.all(actor), count=20))).matches
         if any(own_slots.isdisjoint(_slot_ids(stored)) for stored in found):
@@ -129,7 +137,7 @@ def _area(repository: Repository, appointment: Resource, wanted: Wanted) -> _Are
     zone = repository.clinic.zone
     start, end = interval(appointment["start"], zone)[0], interval(appointment["end"], zone)[0]
     slots = tuple((slot.stored.id, slot.rules.capacity) for slot in wanted.slots)
-    return _Area(slots, actors, Interval(Box(lo_below=end, hi_above=start)))
+    return _Area(slots, actors, (start, end))
 
 
 def _place(appointment: Resource) -> tuple[object, ...]:

@@ -114,6 +114,7 @@ async def _with_hours(repository: Repository, target: LocalReference | None) -> 
 async def _times_of(repository: Repository, schedule_id: str, first: date, last: date) -> set[tuple[int, int]]:
     """The times of all slots that the schedule has in these days, whatever their status."""
     zone = repository.clinic.zone
+    await repository.unit.guard(f"Schedule/{schedule_id}")  # no two fill one schedule at once
     window = Box(lo_from=interval(first.isoformat(), zone)[0], lo_below=interval(last.isoformat(), zone)[1])
     on = Test("schedule", "reference", Target(schedule_id, "Schedule"))
     query = Query("Slot", all_of(on, Test("start", "date", Interval(window))), count=_MOST_SLOTS)

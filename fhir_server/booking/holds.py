@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 import orjson
 
+from fhir_server.booking.guards import guard_slots
 from fhir_server.booking.wanted import Wanted, WantedSlot
 from fhir_server.fhir.clock import Micros
 from fhir_server.interactions.repository import Repository
@@ -35,6 +36,7 @@ async def of_slot(unit: Unit, slot_id: str) -> list[Hold]:
 
 async def place(repository: Repository, appointment_id: str, wanted: Wanted, ends: Micros) -> None:
     """Hold a place of each slot, in place of what the appointment held there. The slots' status is settled after."""
+    await guard_slots(repository, (slot.stored.id for slot in wanted.slots))
     for slot in wanted.slots:
         others = [hold for hold in await live(repository, slot) if hold.appointment_id != appointment_id]
         await _keep(repository.unit, slot.stored.id, [*others, Hold(slot.stored.id, appointment_id, ends)])

@@ -79,6 +79,7 @@ def _hidden(repository: Repository, *parts: str) -> str:
 
 
 async def _open_of_patient(repository: Repository, patient: str, limit: int) -> int:
+    await repository.unit.guard(f"proposals/{patient}")
     statuses = any_of(*(Test("status", "token", Token(status, None)) for status in sorted(OPEN)))
     where = all_of(Test("patient", "reference", Target(patient, "Patient")), statuses)
     return len((await repository.unit.search(Query("Appointment", where, count=limit))).matches)

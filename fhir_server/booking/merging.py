@@ -9,10 +9,11 @@ from typing import Any
 
 import orjson
 
+from fhir_server.booking.guards import guard_days
 from fhir_server.booking.index import ACTOR, TIME
 from fhir_server.fhir import json, own
 from fhir_server.fhir.errors import Conflict, Unprocessable
-from fhir_server.fhir.reference import local_reference
+from fhir_server.fhir.reference import LocalReference, local_reference
 from fhir_server.interactions.repository import Repository
 from fhir_server.search.dates import interval
 from fhir_server.search.plan import Query, Sort, Target, Test, any_of
@@ -93,7 +94,7 @@ async def _move(repository: Repository, stored: Stored, paths: list[list[Any]], 
 async def _check_times(repository: Repository, patient_id: str, at: str) -> None:
     """Nobody is in two places: whose appointments overlap are two people, or one of them is in error.
 
-    Raises Conflict. guard: on the patient, as everything that books for them.
+    Raises Conflict.
     """
     query = Query("Appointment", Test(ACTOR, "reference", Target(patient_id, _TYPE)), (Sort(TIME, "date"),), _MOST)
     zone, ends, before = repository.clinic.zone, 0, ""
@@ -101,13 +102,15 @@ async def _check_times(repository: Repository, patient_id: str, at: str) -> None
         appointment = _body(stored)
         if own.has_tag(appointment, own.BOOKING, "override"):
             continue
-        if interval(appointment["start"], zone)[0] < ends:
+        start, end = (interval(appointment[name], zone)[0] for name in ("start", "end"))
+        await guard_days(repository, (LocalReference(_TYPE, patient_id),), start, end)
+        if start < ends:
             raise Conflict(
                 f"Appointment/{before} and Appointment/{stored.id} overlap, and one person is not in two places; "
                 "cancel one, or mark it entered-in-error, first.",
                 expression=at,
             )
-        ends, before = interval(appointment["end"], zone)[0], stored.id
+        ends, before = end, stored.id
 
 
 async def _link(

@@ -7,6 +7,7 @@ from typing import Any
 
 from fhir_server.booking import holds, waitlist
 from fhir_server.booking.conflicts import takers
+from fhir_server.booking.guards import guard_slots
 from fhir_server.booking.index import WANTED_SLOT
 from fhir_server.booking.wanted import Wanted, WantedSlot, look_up
 from fhir_server.fhir.errors import Conflict, Unprocessable
@@ -31,6 +32,7 @@ async def settle_all(repository: Repository, appointment_id: str, before: Resour
 
 async def settle(repository: Repository, slot: WantedSlot, appointment_id: str = "", *, rule: str = _RULE) -> None:
     """End the appointment's hold on a slot, and bring the slot into line."""
+    await guard_slots(repository, (slot.stored.id,))
     was_held, held = await holds.clear(repository, slot, appointment_id)
     await _mark(repository, slot, held, was_held=was_held, rule=rule)
 
@@ -63,6 +65,7 @@ async def rule(repository: Repository, before: Resource | None, after: Resource 
         return after
     if after is not None and after["status"] != before["status"]:
         repository.then(lambda stored: waitlist.tell(repository, stored.id))
+    await guard_slots(repository, (before["id"],))
     taken = await takers(repository, before["id"], most=1)
     if after is None:
         if taken or await is_wanted(repository, before["id"]):

@@ -6,6 +6,7 @@ it leaves the list. Staff then make it `pending` or `booked`; nothing is booked 
 
 from typing import Any
 
+from fhir_server.booking.guards import guard_slots
 from fhir_server.booking.index import WANTED_SLOT
 from fhir_server.booking.wanted import look_up
 from fhir_server.fhir import json, own
@@ -33,6 +34,7 @@ async def tell_one(repository: Repository, stored: Stored) -> None:
     assert stored.body is not None
     resource = json.parse(stored.body)
     slots = (await look_up(repository, resource, lenient=True)).slots
+    await guard_slots(repository, (slot.stored.id for slot in slots))
     is_free = bool(slots) and all(slot.resource["status"] == "free" for slot in slots)
     if is_free != own.has_tag(resource, own.BOOKING, CODE):
         own.tag(resource, own.BOOKING, CODE, on=is_free)

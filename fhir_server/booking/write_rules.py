@@ -24,6 +24,7 @@ from fhir_server.booking import (
     waitlist,
 )
 from fhir_server.booking.contested import mark
+from fhir_server.booking.guards import guard_slots
 from fhir_server.booking.occupy import accept, occupy
 from fhir_server.booking.states import OCCUPYING, OPEN
 from fhir_server.booking.wanted import Wanted, look_up
@@ -42,6 +43,7 @@ async def appointment(repository: Repository, before: Resource | None, after: Re
         return None
     times.localise(repository, after)
     wanted = await look_up(repository, after)
+    await guard_slots(repository, (slot.stored.id for slot in wanted.slots))
     old, new = (before or {}).get("status"), after["status"]
     if not repository.is_import:
         await _check(repository, before, after, wanted)

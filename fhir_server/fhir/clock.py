@@ -33,6 +33,11 @@ def http_date(micros: Micros) -> str:
     return f"{_DAYS[weekday]}, {day:02} {_MONTHS[month - 1]} {year:04} {hour:02}:{minute:02}:{second:02} GMT"
 
 
+def key_at(micros: Micros) -> int:
+    """The least creation key of a moment: 2020-01-01 as origin leaves room until 2091 in 63 bits."""
+    return (micros - 1_577_836_800_000_000) << 12
+
+
 class Ids:
     """The source of logical ids and of creation keys; thread-safe.
 
@@ -58,7 +63,7 @@ class Ids:
     def creation_key(self) -> int:
         """A new creation key, above every earlier one of this source."""
         with self._lock:
-            # 2020-01-01 as origin leaves room until 2091 in 63 bits; 12 random bits keep processes apart.
-            key = ((self._clock() - 1_577_836_800_000_000) << 12) | self._random_bits(12)
+            # 12 random bits keep processes apart.
+            key = key_at(self._clock()) | self._random_bits(12)
             self._last_key = max(key, self._last_key + 1)
             return self._last_key

@@ -3,6 +3,7 @@
 No handler can forget tenancy, access, rules, index or audit: every path to a resource is here.
 """
 
+import hashlib
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -83,10 +84,9 @@ class Repository:
         return Page(kept, page.next, page.total if sees_all else len(kept) if is_whole else None)
 
     async def guard(self, type_: str, pairs: Sequence[tuple[str, str]]) -> None:
-        """Have Units that decide on what one criterion finds conflict, on stores that do not write serially."""
-        guard = getattr(self.unit, "guard", None)
-        if guard is not None:
-            await guard(f"{type_}?{sorted(pairs)}")
+        """Have Units that decide on what one criterion finds do so in turn."""
+        criterion = hashlib.sha256(f"{type_}?{sorted(pairs)}".encode()).hexdigest()
+        await self.unit.guard(f"condition/{criterion}")
 
     def granted(self, type_: str, letter: str) -> tuple[Grant, ...]:
         """The grants for a letter on a type. Raises Forbidden when there is none."""

@@ -120,8 +120,14 @@ class Unit(Protocol):
     async def audited(self, query: "AuditQuery") -> Sequence["Recorded"]:
         """Audit entries of the tenant, those of every process, in the order that the query asks for."""
 
+    async def placed(self, id_: str) -> tuple[str, int] | None:
+        """The chain of an audit entry, by its id, and its number there (0: not chained yet); None: it is in none."""
+
     async def heads(self) -> Sequence["Head"]:
-        """The chains of all writers that are registered, by name."""
+        """The chains of all writers that are registered, by name.
+
+        In a Unit that may write, what was committed before it stands in its chain after this, up to some thousands.
+        """
 
     async def chained(self, chain: str, after: int, count: int) -> Sequence["Chained"]:
         """Entries of a chain after a number, in its order."""
@@ -137,6 +143,14 @@ class Unit(Protocol):
 
     async def purge(self, chain: str, upto: int) -> None:
         """Remove a chain's entries up to a number for good; the chain goes on from there."""
+
+    async def guard(self, *names: str) -> None:
+        """Serialise with every other Unit that guards one of these names.
+
+        A Unit that decides on what it searched (nobody else takes this slot, there is no key yet) guards what it
+        decided about, `Type/id` or `kind/…`: two Units whose decisions would exclude each other share a name. What
+        a Unit puts, keeps or takes is guarded by itself.
+        """
 
     async def keep(self, kind: str, name: str, value: bytes, expires: Micros | None = None) -> None:
         """Keep a value by name, replacing what was there."""

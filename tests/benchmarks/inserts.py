@@ -6,11 +6,12 @@ from time import perf_counter
 
 import apsw
 
+from fhir_server.store.params import what
 from fhir_server.store.sqlite.schema import CLINIC_MIGRATIONS, COLUMNS, connect
 
 Row = tuple[object, ...]
-# What stands for the resource's own key, id and numbers in a row.
-KEY, ID, NUMBER = object(), object(), object()
+# What stands for the resource's own key, id, numbers and what its audit entry is found by in a row.
+KEY, ID, NUMBER, ENTITY = object(), object(), object(), object()
 
 
 class Inserts:
@@ -39,7 +40,8 @@ class Inserts:
 
     def _insert(self) -> None:
         self._count += 1
-        values = {KEY: self._count, ID: f"made-{self._count:012}", NUMBER: self._count}
+        id_ = f"made-{self._count:012}"
+        values = {KEY: self._count, ID: id_, NUMBER: self._count, ENTITY: what("entity", id_)}
         for sql, row in self._statements:
             self._connection.execute(sql, tuple(values.get(value, value) for value in row))
 
@@ -49,11 +51,11 @@ def _statements(source: apsw.Connection, type_: str, id_: str) -> Iterator[tuple
     key, version = source.execute(
         "SELECT key, version FROM resource WHERE type = ? AND id = ?", (type_, id_)
     ).fetchone()  # type: ignore[misc]
-    entity = f"{type_}/{id_}"
-    number = source.execute(
-        "SELECT number FROM audit_recent WHERE kind = 'entity' AND value = ? LIMIT 1", (entity,)
-    ).fetchone()[0]  # type: ignore[index]
-    stands_for: dict[object, object] = {key: KEY, id_: ID, entity: ID}
+    entity = what("entity", f"{type_}/{id_}")
+    found = source.execute("SELECT number FROM audit_recent WHERE what = ? LIMIT 1", (entity,)).fetchone()
+    assert found is not None
+    number = found[0]
+    stands_for: dict[object, object] = {key: KEY, id_: ID, entity: ENTITY}
     for table, where in (
         ("resource", f"key = {key}"),
         ("history", f"key = {key} AND version = {version}"),
@@ -66,8 +68,10 @@ def _statements(source: apsw.Connection, type_: str, id_: str) -> Iterator[tuple
     yield _insert_into("change", change), (NUMBER, change[1], ID, *change[3:])
     for row in source.execute("SELECT * FROM audit WHERE number = ?", (number,)):
         yield _insert_into("audit", row), (NUMBER, *row[1:])
-    for kind, value, recorded, _ in source.execute("SELECT * FROM audit_recent WHERE number = ?", (number,)):
-        yield _insert_into("audit_recent", (0,) * 4), (kind, stands_for.get(value, value), recorded, NUMBER)
+    for thing, recorded, _ in source.execute(
+        "SELECT what, recorded, number FROM audit_recent WHERE number = ?", (number,)
+    ):
+        yield _insert_into("audit_recent", (0,) * 3), (stands_for.get(thing, thing), recorded, NUMBER)
 
 
 def _insert_into(table: str, row: Row) -> str:

@@ -20,8 +20,9 @@ from fhir_server.fhir import json
 from fhir_server.search.extract import Extractor
 from fhir_server.search.parameters import Registry
 from fhir_server.store.chain import genesis, link
+from fhir_server.store.params import what
 from fhir_server.store.sqlite.entries import rows
-from fhir_server.store.sqlite.found import BLOCK_BITS, body_of, what
+from fhir_server.store.sqlite.found import BLOCK_BITS, body_of
 from fhir_server.store.sqlite.names import Names
 from fhir_server.store.sqlite.schema import COLUMNS
 from profiles import definitions
@@ -169,4 +170,4 @@ def _difference(one: Counter[Any], other: Counter[Any]) -> list[Any]:
 
 @lru_cache(maxsize=1)
 def _extractor() -> Extractor:
-    return Extractor(Registry(definitions.load()), zone=ZoneInfo(ZONE), base_url=BASE)
+    return Extractor(Registry(definitions.load()), zone=ZoneInfo(ZONE), base_url=BASE, texts=True)

@@ -191,7 +191,7 @@ async def test_batch_answers_each_entry_for_itself(harness: Harness) -> None:
     assert outcome["issue"][0]["expression"] == ["Patient.active"]
     assert made.json()["entry"][3]["resource"]["total"] == 1
     outcomes = [event.outcome for event in await harness.events()]
-    assert sorted(outcomes) == ["0", "0", "4", "4", "4"]
+    assert sorted(outcomes) == ["0", "0", "0", "4", "4", "4"]
 
 
 async def test_entries_have_the_callers_grants(clinic: Harness) -> None:

@@ -132,7 +132,8 @@ async def test_capabilities_claim_what_there_is(harness: Harness) -> None:
         "meta-delete",
         "validate",
         "everything",
+        "match",
     }
     assert (patient["conditionalCreate"], patient["conditionalDelete"]) == (True, "single")
     events = next(each for each in rest["resource"] if each["type"] == "AuditEvent")
-    assert {each["code"] for each in events["interaction"]} == {"read", "search-type"}
+    assert {each["code"] for each in events["interaction"]} == {"read", "search-type", "create"}

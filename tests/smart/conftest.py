@@ -19,12 +19,12 @@ from fhir_server.fhir.clock import Ids, Micros
 from fhir_server.interactions.access import Access, Agent
 from fhir_server.settings import Settings
 from fhir_server.store.protocol import Unit
-from fhir_server.store.sqlite.store import SqliteStore
 from smart_auth import accounts, clients, discovery
 from smart_auth.clients import Client
 from smart_auth.services import AuthEvent, Services
 from smart_auth.token import routes
 from smart_auth.tokens import Verifier
+from tests.harness import open_store
 from tests.smart.site import FixedClock as SiteClock
 from tests.smart.site import Site, fill
 
@@ -104,9 +104,9 @@ class Clinic:
 
 
 @pytest.fixture
-async def clinic(tmp_path: Path) -> AsyncIterator[Clinic]:
+async def clinic(store_kind: str, tmp_path: Path) -> AsyncIterator[Clinic]:
     clock = FixedClock()
-    store = SqliteStore(tmp_path, clock, Ids(clock))
+    store = open_store(store_kind, tmp_path, clock, Ids(clock))
     events: list[AuthEvent] = []
 
     async def record(event: AuthEvent) -> None:

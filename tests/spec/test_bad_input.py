@@ -109,7 +109,7 @@ TABLE: tuple[Bad, ...] = (
     Bad("POST to an instance", "POST", "Patient/anna", 405, "not-supported", "PUT", b"{}", _JSON),
     Bad("DELETE of a type", "DELETE", "Patient", 400, "required"),
     Bad("PUT of an AuditEvent", "PUT", "AuditEvent/c-1", 405, "not-supported", "", b"{}", _JSON),
-    Bad("POST of an AuditEvent", "POST", "AuditEvent", 405, "not-supported", "", b"{}", _JSON),
+    Bad("POST of an AuditEvent", "POST", "AuditEvent", 403, "forbidden", "AuditEvent", b"{}", _JSON),
     Bad("PATCH of an AuditEvent", "PATCH", "AuditEvent/c-1", 405, "not-supported", "", b"[]", _PATCH),
     Bad("DELETE of an AuditEvent", "DELETE", "AuditEvent/c-1", 405, "not-supported", ""),
     Bad("another method", "TRACE", "Patient/anna", 405, "not-supported", "GET"),

@@ -11,6 +11,7 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
+from profiles import xml
 from tests.harness import FHIR_JSON, FORM, JSON_PATCH, STORES, Harness, make_harness, patient, practitioner, schedule
 
 METHODS = ("GET", "GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS")
@@ -149,7 +150,8 @@ def test_no_request_makes_the_server_fail(
         if method == "HEAD":
             assert content == b""
         elif status >= 400:
-            outcome = json.loads(content)
+            is_xml = answered[b"content-type"].startswith(b"application/fhir+xml")
+            outcome = xml.read(content, harness.parts.server.elements) if is_xml else json.loads(content)
             assert outcome["resourceType"] == "OperationOutcome", content
             assert all(issue["diagnostics"] and issue["code"] for issue in outcome["issue"])
         for inner in (b"Traceback", b"fhir_server.", b"apsw", b"sqlite", b".py"):

@@ -171,6 +171,7 @@ async def test_units_are_serialisable(store: Store) -> None:
 
     async def take(id_: str) -> bool:
         async def work(unit: Unit) -> bool:
+            await unit.guard("Slot/any")  # what a Unit decides on is guarded (docs/decisions/0004-guards.md)
             if (await unit.search(Query("Slot", total=-1, count=0))).total:
                 return False
             await unit.put(put(id_, type="Slot"))

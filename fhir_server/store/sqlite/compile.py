@@ -23,8 +23,7 @@ from fhir_server.search.plan import (
     Token,
     Uri,
 )
-from fhir_server.store.sqlite.entries import spans
-from fhir_server.store.sqlite.schema import SPANS, param_number
+from fhir_server.store.params import SPANS, param_number, spans, uris_above
 
 
 @dataclass(frozen=True, slots=True)
@@ -240,8 +239,5 @@ def _lo_bounds(shape: str, box: Box, span: int) -> list[Sql]:
 
 
 def _above(value: str) -> Sql:
-    parts = value.split("/")
-    paths = ["/".join(parts[:n]) for n in range(1, len(parts) + 1)]
-    # A stored path may end in a slash.
-    found = tuple(dict.fromkeys([value, *paths, *(f"{path}/" for path in paths[:-1])]))
-    return Sql(f"value IN ({', '.join('?' * len(found))})", found)
+    paths = uris_above(value)
+    return Sql(f"value IN ({', '.join('?' * len(paths))})", tuple(paths))

@@ -1,13 +1,14 @@
-"""Index entries as rows: what is inserted for a resource and how intervals are filed by their length."""
+"""Index entries as rows: what is inserted for a resource."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from itertools import chain
 from typing import Any
 
 import apsw
 
 from fhir_server.search.plan import Entries, Shape
-from fhir_server.store.sqlite.schema import COLUMNS, SPANS, param_number
+from fhir_server.store.params import param_number, span_of
+from fhir_server.store.sqlite.schema import COLUMNS
 
 INSERT = {shape: f"INSERT INTO {shape} (param, {', '.join(columns)})" for shape, columns in COLUMNS.items()}
 _MOST_TOGETHER = 64
@@ -25,22 +26,11 @@ def rows(type_: str, key: int, entries: Entries) -> Iterator[tuple[Shape, list[t
     """The rows of each shape's table."""
     for shape, found in entries.items():
         if found:
-            yield shape, [_row(shape, param_number(type_, entry[0]), key, entry) for entry in found]
+            yield shape, [row_of(shape, param_number(type_, entry[0]), key, entry) for entry in found]
 
 
-def span_of(shape: str, lo: Any, hi: Any) -> int:
-    """The class of length that an interval is filed under; for numbers 0 is a single point."""
-    if shape == "date":
-        return next(n for n, longest in enumerate(SPANS) if longest is None or hi - lo <= longest)
-    return 0 if hi == lo + "!" else 1
-
-
-def spans(shape: str) -> Iterable[int]:
-    """All classes of length of a shape."""
-    return range(len(SPANS)) if shape == "date" else (0, 1)
-
-
-def _row(shape: str, param: int, key: int, entry: tuple[Any, ...]) -> tuple[Any, ...]:
+def row_of(shape: str, param: int, key: int, entry: tuple[Any, ...]) -> tuple[Any, ...]:
+    """The columns of one entry, in the order of INSERT; the entry's own parameter is not looked at."""
     match shape:
         case "token":
             return (param, entry[1], key, entry[2])

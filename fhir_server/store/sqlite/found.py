@@ -5,12 +5,11 @@ entries, so that writing touches the newest block only, however large the log is
 newest or oldest first. `audit_block` has the times that lie in each.
 """
 
-import hashlib
 from collections.abc import Iterable, Iterator, Sequence
-from functools import lru_cache
 
 import apsw
 
+from fhir_server.store.params import what
 from fhir_server.store.protocol import AuditQuery, Recorded
 from fhir_server.store.sqlite.entries import insert
 from fhir_server.store.sqlite.names import Names
@@ -21,16 +20,10 @@ BLOCK_BITS = 16
 # So many entries wait to be filed; a search looks through what they are found by.
 MOST_RECENT = 8_192
 _MOST = 1 << 62
+_DIGITS = 19
+# The chain that came from MongoDB, where an entry has its id before it has its number.
+MOVED = "rx"
 _Row = tuple[int, int, bytes]  # recorded, number, packed body
-
-
-@lru_cache(maxsize=16_384)
-def what(kind: str, value: str) -> int:
-    """The number under which an entry is found by something: 47 bits of a hash.
-
-    Two things may share a number, so whoever looks something up asks each entry whether it is meant.
-    """
-    return int.from_bytes(hashlib.blake2b(f"{kind}\0{value}".encode(), digest_size=6).digest(), "big") >> 1
 
 
 def add(connection: apsw.Connection, rows: Sequence[tuple[int, int, int]]) -> None:
@@ -66,7 +59,7 @@ def entries(connection: apsw.Connection, names: Names, chain: str, query: AuditQ
     """The first entries of one file in the query's order, at most `count` of them."""
     if query.id is not None:
         return _by_id(connection, names, chain, query.id)
-    conditions, args = _conditions(chain, query)
+    conditions, args = _conditions(connection, chain, query)
     direction = "ASC" if query.ascending else "DESC"
     if query.found_by is None:
         sql = f"SELECT a.recorded, a.number, a.body FROM audit AS a WHERE 1{conditions} "
@@ -84,7 +77,7 @@ def entries(connection: apsw.Connection, names: Names, chain: str, query: AuditQ
         recent = sql.replace("audit_found AS a JOIN", "audit_recent AS a CROSS JOIN").replace("a.block = ? AND ", "")
         rows = sorted([*rows, *connection.execute(recent, rest)], key=_order, reverse=not query.ascending)
     return [
-        Recorded(f"{chain}-{number}", recorded, shown(packed, names))
+        Recorded(id_of(connection, chain, number), recorded, shown(packed, names))
         for recorded, number, packed in rows[: query.count]
     ]
 
@@ -131,7 +124,7 @@ def _order(row: _Row) -> tuple[int, int]:
     return row[:2]
 
 
-def _conditions(chain: str, query: AuditQuery) -> tuple[str, list[object]]:
+def _conditions(connection: apsw.Connection, chain: str, query: AuditQuery) -> tuple[str, list[object]]:
     text, args = "", list[object]()
     for bound, operator in ((query.since, ">="), (query.before, "<")):
         if bound is not None:
@@ -140,24 +133,38 @@ def _conditions(chain: str, query: AuditQuery) -> tuple[str, list[object]]:
     if query.after is not None:
         beyond, (recorded, after_id) = ">" if query.ascending else "<", query.after
         text += f" AND a.recorded {beyond}= ? AND (a.recorded {beyond} ? OR a.number {beyond} ?)"
-        args += [recorded, recorded, _after_number(chain, after_id, ascending=query.ascending)]
+        args += [recorded, recorded, _after_number(connection, chain, after_id, ascending=query.ascending)]
     return text, args
 
 
-def _after_number(chain: str, after_id: str, *, ascending: bool) -> int:
+def _after_number(connection: apsw.Connection, chain: str, after_id: str, *, ascending: bool) -> int:
     """Where this chain goes on among entries of the same time, which stand in the order of (chain, number)."""
-    after_chain, _, number = after_id.rpartition("-")
+    after_chain = after_id.rpartition("-")[0]
     if after_chain == chain:
-        return int(number)
+        return number_of(connection, chain, after_id) or 0
     already_given = (chain < after_chain) if ascending else (chain > after_chain)
     return _MOST if already_given == ascending else 0
 
 
-def _by_id(connection: apsw.Connection, names: Names, chain: str, id_: str) -> list[Recorded]:
+def number_of(connection: apsw.Connection, chain: str, id_: str) -> int | None:
+    """The number of an entry in its chain, by its id."""
+    if chain == MOVED:
+        row = connection.execute("SELECT number FROM audit_id WHERE id = ?", (id_,)).fetchone()
+        return int(row[0]) if row is not None else None
     name, _, number = id_.rpartition("-")
-    if name != chain or not number.isascii() or not number.isdigit():
-        return []
-    row = connection.execute(
-        "SELECT recorded, body FROM audit WHERE number = ?", (int(number) & (2**63 - 1),)
-    ).fetchone()
+    is_number = name == chain and number.isascii() and number.isdigit() and len(number) < _DIGITS
+    return int(number) if is_number else None
+
+
+def id_of(connection: apsw.Connection, chain: str, number: int) -> str:
+    """The id of an entry, by its number in its chain."""
+    if chain != MOVED:
+        return f"{chain}-{number}"
+    row = connection.execute("SELECT id FROM audit_id WHERE number = ?", (number,)).fetchone()
+    return str(row[0]) if row is not None else f"{chain}-{number}"
+
+
+def _by_id(connection: apsw.Connection, names: Names, chain: str, id_: str) -> list[Recorded]:
+    number = number_of(connection, chain, id_)
+    row = connection.execute("SELECT recorded, body FROM audit WHERE number = ?", (number,)).fetchone()
     return [Recorded(id_, row[0], shown(row[1], names))] if row is not None else []

@@ -9,9 +9,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from fhir_server.search.plan import Any_, Box, Interval, Node, Query, Sort, Test
+from fhir_server.store.params import param_number, spans
 from fhir_server.store.sqlite.compile import TRUE, Sql, interval_range, join
-from fhir_server.store.sqlite.entries import spans
-from fhir_server.store.sqlite.schema import param_number
 
 _COLUMN = {"token": "code", "string": "folded", "reference": "id", "uri": "value"}
 

@@ -37,6 +37,13 @@ class Reader:
         lists = [found.entries(*opened, name, query) for name, opened in self._chains.items()]
         return list(heapq.merge(*lists, key=_order, reverse=not query.ascending))[: query.count]
 
+    def placed(self, id_: str) -> tuple[str, int] | None:
+        """The chain of an entry, and its number there; None when there is no such chain or number."""
+        name = id_.rpartition("-")[0]
+        opened = self._chain(name) if name else None
+        number = found.number_of(opened[0], name, id_) if opened is not None else None
+        return (name, number) if number is not None else None
+
     def heads(self) -> list[Head]:
         """The chains of all registered writers, by name."""
         rows = self.clinic.execute("SELECT chain FROM audit_writer ORDER BY chain")

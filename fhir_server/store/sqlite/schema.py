@@ -4,8 +4,6 @@
 (type, search parameter), so that an entry can only ever be found under its own type.
 """
 
-import hashlib
-from functools import lru_cache
 from pathlib import Path
 
 import apsw
@@ -22,11 +20,6 @@ PRAGMAS = (
     "journal_mode=WAL", "synchronous=FULL", "mmap_size=0", "cache_size=-8192", "trusted_schema=OFF",
     "temp_store=MEMORY",
 )  # fmt: skip
-
-# A date's interval is filed by its length, so that a bound on its end is a bound on its start too:
-# class 0 up to a day, 1 up to 31 days, 2 up to 366 days, 3 any length.
-DAY = 86_400_000_000
-SPANS: tuple[int | None, ...] = (DAY, 31 * DAY, 366 * DAY, None)
 
 # The values of each shape after `param`, in the order of the primary key (`key` is the resource's creation key).
 COLUMNS = {
@@ -65,6 +58,7 @@ _AUDIT = """
     CREATE TABLE audit_recent (what INTEGER NOT NULL, recorded INTEGER NOT NULL, number INTEGER NOT NULL);
     CREATE TABLE audit_block (block INTEGER PRIMARY KEY, lo INTEGER NOT NULL, hi INTEGER NOT NULL);
     CREATE TABLE audit_name (number INTEGER PRIMARY KEY, text TEXT NOT NULL UNIQUE);
+    CREATE TABLE audit_id (number INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE);
     CREATE TABLE audit_purged (number INTEGER NOT NULL, hash BLOB NOT NULL);"""
 # Who writes chains, and the signed checkpoints over all of them.
 _SEALS = """
@@ -93,16 +87,6 @@ CLINIC_MIGRATIONS: tuple[str, ...] = (
     """,
 )
 AUDIT_MIGRATIONS: tuple[str, ...] = (_AUDIT,)
-
-
-@lru_cache(maxsize=16_384)
-def param_number(type_: str, code: str) -> int:
-    """The number that stands for a type's search parameter in the index tables: 48 bits of a hash.
-
-    It needs no table of its own, and is the same in every file; two of some thousand names share a number with a
-    probability below one in ten million.
-    """
-    return int.from_bytes(hashlib.blake2b(f"{type_}.{code}".encode(), digest_size=6).digest(), "big")
 
 
 def check_library() -> None:

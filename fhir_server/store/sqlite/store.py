@@ -9,7 +9,6 @@ Several processes may have one DATA open. Files are opened when they are needed;
 
 import asyncio
 import os
-import re
 from collections import OrderedDict
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -18,19 +17,17 @@ from pathlib import Path
 from typing import TypeVar
 
 from fhir_server.fhir.clock import Clock, Ids
-from fhir_server.fhir.errors import BadRequest, Conflict, NotFound
+from fhir_server.fhir.errors import Conflict, NotFound
 from fhir_server.search.plan import Query
 from fhir_server.store.protocol import AuditEntry, AuditQuery, Recorded, Unit, Work
 from fhir_server.store.sqlite import search
 from fhir_server.store.sqlite.estimate import Estimates
 from fhir_server.store.sqlite.schema import CLINIC_MIGRATIONS, check_library, connect
 from fhir_server.store.sqlite.tenant import AuditFile, ClinicFile, unavailable_on_failure
+from fhir_server.store.tenants import SERVER, check_name, is_name
 
 T = TypeVar("T")
 
-# The name under which what belongs to no tenant is recorded.
-SERVER = ""
-_NAME = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?")
 READER_THREADS = 2
 
 
@@ -97,11 +94,7 @@ class SqliteStore:
 
     async def create_tenant(self, tenant: str) -> None:
         """Make an empty tenant. Raises Conflict when there is one, BadRequest when it cannot be a name."""
-        if _NAME.fullmatch(tenant) is None:
-            raise BadRequest(
-                "A clinic's name is 1 to 63 lower-case letters, digits and hyphens, and begins and ends with a "
-                "letter or digit."
-            )
+        check_name(tenant)
         path = self._path(tenant)
         if path.exists():
             raise Conflict(f"There is a clinic named '{tenant}' already.")
@@ -119,7 +112,7 @@ class SqliteStore:
 
     def has(self, tenant: str) -> bool:
         """Whether there is a tenant of this name."""
-        return tenant in self._open or (_NAME.fullmatch(tenant) is not None and self._path(tenant).is_dir())
+        return tenant in self._open or (is_name(tenant) and self._path(tenant).is_dir())
 
     async def close(self) -> None:
         """Finish what is under way and close all files."""

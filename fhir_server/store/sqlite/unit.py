@@ -126,6 +126,10 @@ class SqliteUnit:
         """Audit entries, in the order that the query asks for."""
         return self._reader.audited(query)
 
+    async def placed(self, id_: str) -> tuple[str, int] | None:
+        """The chain of an audit entry, and its number there."""
+        return self._reader.placed(id_)
+
     async def heads(self) -> Sequence[Head]:
         """The chains of all writers that are registered, by name."""
         return self._reader.heads()
@@ -155,6 +159,9 @@ class SqliteUnit:
     async def purge(self, chain: str, upto: int) -> None:
         """Remove a chain's entries up to a number."""
         self._reader.purge(chain, upto)
+
+    async def guard(self, *names: str) -> None:
+        """Nothing to do: Units that write a file run one after another."""
 
     async def keep(self, kind: str, name: str, value: bytes, expires: Micros | None = None) -> None:
         """Keep a value by name, replacing what was there."""

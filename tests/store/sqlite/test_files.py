@@ -12,11 +12,12 @@ import pytest
 from fhir_server.fhir.clock import Ids
 from fhir_server.fhir.errors import Unavailable
 from fhir_server.store.chain import genesis, link
+from fhir_server.store.params import param_number
 from fhir_server.store.protocol import AuditEntry, AuditQuery, HistoryQuery, Put, Unit
 from fhir_server.store.sqlite import schema
 from fhir_server.store.sqlite.found import body_of
 from fhir_server.store.sqlite.names import Names
-from fhir_server.store.sqlite.schema import CLINIC_MIGRATIONS, connect, param_number
+from fhir_server.store.sqlite.schema import CLINIC_MIGRATIONS, connect
 from fhir_server.store.sqlite.store import SqliteStore
 from profiles.definitions import load
 from tests.harness import SteppingClock, make_harness

@@ -1,0 +1,27 @@
+"""What a Unit guards before it decides about time, so that on every store two that could conflict run in turn.
+
+A slot stands for all who take, hold or want it; a day of an actor, by the clinic's calendar, for all that overlaps.
+"""
+
+from collections.abc import Iterable
+from datetime import UTC, datetime, timedelta
+
+from fhir_server.fhir.clock import Micros
+from fhir_server.fhir.reference import LocalReference
+from fhir_server.interactions.repository import Repository
+
+
+async def guard_slots(repository: Repository, slot_ids: Iterable[str]) -> None:
+    """For whoever decides by who takes, holds or wants a slot."""
+    await repository.unit.guard(*(f"Slot/{slot_id}" for slot_id in slot_ids))
+
+
+async def guard_days(repository: Repository, actors: Iterable[LocalReference], start: Micros, end: Micros) -> None:
+    """For whoever decides by what an actor does from `start` to `end`: two times that overlap have a day in common."""
+    zone = repository.clinic.zone
+    first, last = (
+        (datetime(1970, 1, 1, tzinfo=UTC) + timedelta(microseconds=moment)).astimezone(zone).date()
+        for moment in (start, max(start, end - 1))
+    )
+    days = [first + timedelta(days=n) for n in range((last - first).days + 1)]
+    await repository.unit.guard(*(f"{actor.type}/{actor.id}/{day}" for actor in actors for day in days))

@@ -1,0 +1,1 @@
+"""The store for many machines: a MongoDB replica set or sharded cluster."""

@@ -1,0 +1,155 @@
+"""The store for many machines: one database in a MongoDB replica set or sharded cluster, of version 6.0 or newer.
+
+Which servers, which database, who signs in and how (TLS, SCRAM, X.509), and how many connections: all is in the
+connection string (docs/mongodb.md). A client is made when it is first needed, in the event loop that needs it.
+"""
+
+import secrets
+from collections.abc import Sequence
+from typing import Any, TypeVar
+from urllib.parse import parse_qsl, urlsplit
+
+from pymongo import ReadPreference
+from pymongo.asynchronous.client_session import AsyncClientSession
+from pymongo.errors import DuplicateKeyError
+
+from fhir_server.fhir.clock import Clock, Ids
+from fhir_server.fhir.errors import Conflict, NotFound
+from fhir_server.search.plan import Query
+from fhir_server.store.mongo import audit, schema, transaction
+from fhir_server.store.mongo.audit import Log
+from fhir_server.store.mongo.errors import unavailable_on_failure
+from fhir_server.store.mongo.explain import Explained, explain
+from fhir_server.store.mongo.reading import Reading
+from fhir_server.store.mongo.record import Recorder
+from fhir_server.store.mongo.route import Estimates
+from fhir_server.store.mongo.schema import Database
+from fhir_server.store.mongo.transaction import DURABLE, Client, Turns
+from fhir_server.store.mongo.unit import MongoUnit
+from fhir_server.store.protocol import AuditEntry, AuditQuery, Recorded, Work
+from fhir_server.store.tenants import SERVER, check_name
+
+T = TypeVar("T")
+
+DEFAULT_DATABASE = "fhir"
+# What holds unless the connection string says otherwise.
+DEFAULTS: dict[str, Any] = {
+    "serverSelectionTimeoutMS": 5_000,
+    "connectTimeoutMS": 5_000,
+    "socketTimeoutMS": 25_000,
+    "waitQueueTimeoutMS": 5_000,
+    "maxPoolSize": 64,
+    "retryWrites": True,
+    "appname": "fhir-server",
+}
+
+
+class MongoStore:
+    """All tenants' data in one database. `secondaries`: searches and reads may ask them, and then may lag."""
+
+    def __init__(
+        self, uri: str, clock: Clock, ids: Ids, *, secondaries: bool = False, listeners: Sequence[Any] = ()
+    ) -> None:
+        self._uri, self._clock, self._ids = uri, clock, ids
+        self._preference = ReadPreference.NEAREST if secondaries else ReadPreference.PRIMARY
+        self._listeners = list(listeners)
+        # New at every start, so that no two processes ever give one id.
+        self._suffix = f"{secrets.randbelow(10**audit.SUFFIX_DIGITS):0{audit.SUFFIX_DIGITS}}"
+        self._known: set[str] = set()
+        self._turns = Turns()
+        self._estimates = Estimates()
+        self._made: tuple[Client, Database, Recorder] | None = None
+
+    async def run(self, tenant: str, work: Work[T], *, write: bool, quick: bool = False) -> T:  # noqa: ARG002
+        """Do `work` in one Unit; `quick` makes no difference here."""
+        await self._check(tenant)
+        client, database, _ = self._parts()
+        if write:
+
+            def writing(session: AsyncClientSession) -> MongoUnit:
+                return MongoUnit(
+                    Reading(database, session, tenant, self._estimates), session, self._clock, self._ids, self._suffix
+                )
+
+            return await transaction.write(client, self._turns, tenant, work, writing)
+        source = database.with_options(read_preference=self._preference)
+
+        def reading(session: AsyncClientSession) -> MongoUnit:
+            return MongoUnit(Reading(source, session, tenant, self._estimates), session, self._clock, self._ids)
+
+        return await transaction.read(client, work, reading)
+
+    async def record(self, tenant: str, entries: Sequence[AuditEntry]) -> None:
+        """Record what happened without a change; durable at return."""
+        await self._check(tenant)
+        if entries:
+            documents = [audit.document(tenant, self._suffix, self._ids, entry) for entry in entries]
+            await self._parts()[2].record(documents)
+
+    async def server_log(self, query: AuditQuery) -> Sequence[Recorded]:
+        """Audit entries of what belongs to no tenant."""
+        with unavailable_on_failure():
+            return await Log(self._parts()[1], None, SERVER).audited(query)
+
+    async def explain(self, tenant: str, query: Query) -> Explained:
+        """How a search would run."""
+        with unavailable_on_failure():
+            return await explain(self._parts()[1], tenant, query)
+
+    async def create_tenant(self, tenant: str) -> None:
+        """Make an empty tenant, and what the schema lacks. Raises Conflict when there is one, BadRequest."""
+        check_name(tenant)
+        database = self._parts()[1]
+        with unavailable_on_failure():
+            await schema.make(database)
+            tenants = database.get_collection("tenant", write_concern=DURABLE)
+            try:
+                await tenants.insert_one({"tenant": tenant, "type": "tenant", "id": tenant})
+            except DuplicateKeyError as error:
+                raise Conflict(f"There is a clinic named '{tenant}' already.") from error
+
+    async def tenants(self) -> Sequence[str]:
+        """The names of all tenants."""
+        with unavailable_on_failure():
+            found = self._parts()[1].tenant.find({"type": "tenant"}, {"id": 1})
+            self._known |= {each["id"] async for each in found}
+            return sorted(self._known)
+
+    def has(self, tenant: str) -> bool:
+        """Whether this process has met a tenant of this name."""
+        return tenant in self._known
+
+    async def close(self) -> None:
+        """Finish what is under way and close the connections."""
+        if self._made is not None:
+            client, _, recorder = self._made
+            await recorder.close()
+            await client.close()
+            self._made = None
+
+    @property
+    def database(self) -> Database:
+        """The database, for what operators do."""
+        return self._parts()[1]
+
+    async def _check(self, tenant: str) -> None:
+        if tenant in self._known or tenant == SERVER:
+            return
+        with unavailable_on_failure():
+            where = {"tenant": tenant, "type": "tenant", "id": tenant}
+            if await self._parts()[1].tenant.find_one(where) is None:
+                raise NotFound("There is no clinic of this name on this server.")
+        self._known.add(tenant)
+
+    def _parts(self) -> tuple[Client, Database, Recorder]:
+        if self._made is None:
+            client: Client = Client(self._uri, event_listeners=self._listeners, **_defaults(self._uri))
+            database = client.get_default_database(DEFAULT_DATABASE)
+            self._made = client, database, Recorder(database)
+        return self._made
+
+
+def _defaults(uri: str) -> dict[str, Any]:
+    """The defaults of what the connection string leaves open; options given beside it would win over it."""
+    said = {name.lower() for name, _ in parse_qsl(urlsplit(uri).query)}
+    return {name: value for name, value in DEFAULTS.items() if name.lower() not in said}
