@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol, TypeVar
 
 from fhir_server.fhir.clock import Micros
-from fhir_server.search.plan import Entries, Position, Query
+from fhir_server.search.plan import Entries, Node, Position, Query
 
 T = TypeVar("T")
 
@@ -65,6 +65,32 @@ class Page:
 
 
 @dataclass(frozen=True, slots=True)
+class Statement:
+    """One statement of a search: SQL or a filter with its values, how the store runs it (the indexes that it uses, a
+    line each), how many rows a page takes of it, and how much it looked at for them.
+    """
+
+    text: str
+    values: tuple[str, ...]
+    how: tuple[str, ...]
+    rows: int
+    touched: int
+
+
+@dataclass(frozen=True, slots=True)
+class Explained:
+    """How a page is found: the way, the condition that leads, what the conditions' indexes count (to a bound), and the
+    statements; `touched_unit` says what their `touched` counts.
+    """
+
+    way: str
+    leader: Node | None
+    counts: tuple[tuple[Node, int], ...]
+    statements: tuple[Statement, ...]
+    touched_unit: str
+
+
+@dataclass(frozen=True, slots=True)
 class HistoryQuery:
     """One page of versions, newest first: of one resource, one type (`id` None) or all types (`types` empty)."""
 
@@ -108,11 +134,17 @@ class Unit(Protocol):
     async def search(self, query: Query) -> Page:
         """One page of the current, not deleted resources for which the plan holds."""
 
+    async def explain(self, query: Query) -> "Explained":
+        """How that page is found."""
+
     async def history(self, query: HistoryQuery) -> Page:
         """One page of versions."""
 
     async def put(self, put: Put) -> Stored:
         """Store a version with its index entries and a change for the outbox. Raises VersionConflict."""
+
+    async def reindex(self, stored: Stored, entries: Entries) -> None:
+        """Replace the index entries of a current version. Raises VersionConflict when it is not current any more."""
 
     async def audit(self, entry: AuditEntry) -> None:
         """Record what this Unit does; it is there if and only if the Unit's changes are."""

@@ -1,6 +1,7 @@
 """A clinic to measure and to break: clients, people, schedules and slots, made in this process before a server runs."""
 
 import asyncio
+import os
 from collections.abc import Awaitable, Callable, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -45,7 +46,9 @@ class Tokens:
 
 def parts_of(folder: Path, store: Store | None = None) -> Parts:
     """The server's parts over a folder."""
-    return make_parts(Settings(data=folder, origin=ORIGIN, proposals_per_hour=0), store=store)
+    reads = os.environ.get("FHIR_SERVER_AUDIT_READS", "true") == "true"
+    settings = Settings(data=folder, origin=ORIGIN, proposals_per_hour=0, audit_reads=reads)
+    return make_parts(settings, store=store)
 
 
 async def make(parts: Parts, *, schedules: int = 1, slots: int = 1, patients: int = 0) -> Tokens:

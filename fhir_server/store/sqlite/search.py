@@ -53,16 +53,31 @@ def _page(connection: apsw.Connection, estimates: Estimates, query: Query) -> Pa
     if route is None:
         route = choose(connection, estimates, query)
         estimates.routes.put(query, route)
-    total, exact = _total(connection, query, route)
     if query.count == 0:
-        return Page((), None, total, exact)
-    found = list(islice(_rows(connection, query, route), query.count + 1))
+        return Page((), None, *_total(connection, query, route))
+    rows = _rows(connection, query, route)
+    found = list(islice(rows, query.count + 1))
+    total, exact = _counted_on(connection, query, route, len(found), rows)
     following = None
     if len(found) > query.count:
         key, *values = found[query.count - 1]
         following = (*values, key)
     keys = [row[0] for row in found[: query.count]]
     return Page(_fetch(connection, query.type, keys), following, total, exact)
+
+
+def _counted_on(
+    connection: apsw.Connection, query: Query, route: Route, found: int, rows: Iterator[Row]
+) -> tuple[int | None, bool]:
+    """The total after the rows of a first page; gathered candidates are counted on, other ways counted apart."""
+    if query.total is None or query.after is not None:
+        return _total(connection, query, route)
+    if found > query.count:
+        if route.way != "candidates":
+            return _total(connection, query, route)
+        found += sum(1 for _ in islice(rows, max(0, query.total - found + 1) if query.total >= 0 else None))
+    exact = query.total < 0 or found <= query.total
+    return (found if exact else query.total), exact
 
 
 def choose(connection: apsw.Connection, estimates: Estimates, query: Query) -> Route:
@@ -148,16 +163,26 @@ def _candidates(query: Query, conditions: tuple[Node, ...], leader: Node | None)
     driver = drive(query.type, leader) if leader is not None else None
     if driver is None:
         leader, driver = None, _every(query.type)
+    if not query.sort:
+        return _in_order_of_creation(query, driver, _others(conditions, leader))
     columns = [Sql(", ") + order.value(query.type, sort) + Sql(f" AS s{n}") for n, sort in enumerate(query.sort)]
     inner = Sql("SELECT r.key AS key")
     for column in columns:
         inner += column
     inner += Sql(" FROM resource r WHERE r.key IN (") + driver + Sql(") AND ")
     inner += probe(query.type, _others(conditions, leader), "r.key")
-    if not query.sort:
-        after = Sql(" AND r.key > ?", (query.after[-1],)) if query.after is not None else Sql("")
-        return inner + after + Sql(" ORDER BY r.key")
     return Sql("SELECT * FROM (") + inner + Sql(") WHERE ") + order.after(query) + Sql(order.by(query))
+
+
+def _in_order_of_creation(query: Query, driver: Sql, others: All) -> Sql:
+    """The leader's keys sorted first, so that no more of them are probed than the page needs."""
+    after = query.after[-1] if query.after is not None else 0
+    head = (
+        Sql("WITH c (key) AS MATERIALIZED (SELECT key FROM (")
+        + driver
+        + Sql(") WHERE key > ? ORDER BY key) ", (after,))
+    )
+    return head + Sql("SELECT c.key FROM c WHERE ") + probe(query.type, others, "c.key")
 
 
 def _sort_walk(
