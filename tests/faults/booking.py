@@ -29,6 +29,7 @@ class Booking:
         self.acknowledged: list[tuple[str, Version | None]] = []
         self._token, self._offers, self._slots, self._people = tokens.practitioner, list(offers), slots, people
         self._random, self._numbers, self._prefix = random.Random(seed), itertools.count(), f"b{seed}-"
+        self.kinds: set[str] = set()  # of what was acknowledged: an appointment's status, or a type
         self._held: list[str] = []
         self._proposed: list[str] = []
         self._booked: list[str] = []
@@ -67,6 +68,7 @@ class Booking:
                 return
             body = shown[0]
         self.acknowledged.append((reply.header("x-request-id"), _version(body)))
+        self.kinds.add(body["status"] if body["resourceType"] == "Appointment" else body["resourceType"])
         if body["resourceType"] == "Appointment":
             held = any(tag["code"] == "held" for tag in body["meta"].get("tag", ()))
             known = {"proposed": self._proposed, "booked": self._booked, "pending": self._held if held else []}
