@@ -6,7 +6,7 @@ from hashlib import sha256
 
 from fhir_server.audit.event import Event
 from fhir_server.interactions.access import Grant
-from fhir_server.interactions.repository import Change
+from fhir_server.interactions.changes import Change
 from fhir_server.store.protocol import Stored
 
 _SUBTYPES = {"POST": ("create", "C"), "PUT": ("update", "U"), "PATCH": ("patch", "U"), "DELETE": ("delete", "D")}

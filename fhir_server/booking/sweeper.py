@@ -17,8 +17,9 @@ from fhir_server.booking.wanted import slot_by_id
 from fhir_server.fhir import json, own
 from fhir_server.fhir.errors import FhirError
 from fhir_server.interactions.access import Access, Agent
+from fhir_server.interactions.changes import Change
 from fhir_server.interactions.clinic import Clinic
-from fhir_server.interactions.repository import Change, Repository
+from fhir_server.interactions.repository import Repository
 from fhir_server.store.protocol import Store, Unit
 
 EVERY_SECONDS = 1.0

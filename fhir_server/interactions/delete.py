@@ -2,7 +2,8 @@
 
 from fhir_server.fhir.errors import NotFound
 from fhir_server.interactions.call import Answer, Call
-from fhir_server.interactions.repository import Repository, check_if_match
+from fhir_server.interactions.if_match import check_if_match
+from fhir_server.interactions.repository import Repository
 
 
 async def handle(call: Call, repository: Repository) -> Answer:

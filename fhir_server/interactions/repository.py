@@ -4,15 +4,16 @@ No handler can forget tenancy, access, rules, index or audit: every path to a re
 """
 
 import hashlib
-from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 from fhir_server.fhir import json, own
 from fhir_server.fhir.clock import instant
-from fhir_server.fhir.errors import BadRequest, Conflict, Forbidden, Gone, NotFound, PreconditionFailed, Unprocessable
+from fhir_server.fhir.errors import Conflict, Forbidden, Gone, NotFound, Unprocessable
 from fhir_server.interactions import search_parameters, visibility
 from fhir_server.interactions.access import Access, Grant
+from fhir_server.interactions.changes import Change, Noted
 from fhir_server.interactions.clinic import Clinic, Resource
 from fhir_server.interactions.sight import Sight
 from fhir_server.search.plan import Entries, Node, Query
@@ -21,30 +22,6 @@ from fhir_server.store.protocol import HistoryQuery, Page, Put, Stored, Unit, Ve
 HISTORY_BATCH = 200
 # Versions looked at for one page of a caller who sees some only.
 MOST_HISTORY = 20_000
-
-
-@dataclass(frozen=True, slots=True)
-class Change:
-    """A version that was stored, for the audit. `before` is the version it replaced, 0 for none; `rule_author` who
-    set the rule that decided it.
-    """
-
-    stored: Stored
-    before: int
-    rule: str = ""
-    rule_author: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class Noted:
-    """What the audit is told beside the changes: `subtype` as in `audit.codes`, `purpose` a code of v3-ActReason."""
-
-    subtype: str
-    entity: str
-    patients: tuple[str, ...]
-    description: str
-    rule: str
-    purpose: str = ""
 
 
 Follower = Callable[[Stored], Awaitable[None]]
@@ -344,26 +321,3 @@ def _there(stored: Stored | None) -> Stored:
     if stored.is_deleted:
         raise Gone(f"This {stored.type} was deleted.")
     return stored
-
-
-def check_if_match(headers: Mapping[str, str], current: Stored | None) -> None:
-    """The condition of If-Match (RFC 9110 §13.1.1). Raises BadRequest, PreconditionFailed."""
-    wanted = headers.get("if-match")
-    if wanted is None:
-        return
-    if wanted.strip() == "*":
-        if current is None or current.is_deleted:
-            raise PreconditionFailed("There is no current version for 'If-Match: *'.")
-        return
-    versions = [version_of(tag) for tag in wanted.split(",")]
-    if current is None or str(current.version) not in versions:
-        at = f"is at version {current.version}" if current is not None and not current.is_deleted else "is not there"
-        raise PreconditionFailed(f"If-Match does not hold: the resource {at}. Read it again and repeat the change.")
-
-
-def version_of(tag: str) -> str:
-    """The version in an entity tag such as W/"3". Raises BadRequest."""
-    text = tag.strip().removeprefix("W/")
-    if len(text) < 3 or text[0] != '"' or text[-1] != '"':
-        raise BadRequest('An entity tag looks like W/"3", with the version between the quotes.')
-    return text[1:-1]

@@ -9,7 +9,7 @@ from fhir_server.audit.event import Event
 from fhir_server.fhir.clock import Clock, Micros
 from fhir_server.fhir.errors import FhirError
 from fhir_server.interactions.access import Access, Grant
-from fhir_server.interactions.repository import Change, Noted
+from fhir_server.interactions.changes import Change, Noted
 from fhir_server.interactions.visibility import is_narrowed
 from fhir_server.rest.request import Request
 from fhir_server.rest.table import Found

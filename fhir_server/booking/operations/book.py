@@ -14,7 +14,8 @@ from fhir_server.fhir import json
 from fhir_server.fhir.errors import BadRequest, NotFound
 from fhir_server.fhir.outcome import Issue
 from fhir_server.interactions.call import Answer, Call
-from fhir_server.interactions.repository import Repository, check_if_match
+from fhir_server.interactions.if_match import check_if_match
+from fhir_server.interactions.repository import Repository
 from fhir_server.store.protocol import Stored
 
 Resource = dict[str, Any]

@@ -12,7 +12,8 @@ from fhir_server.fhir import json, own
 from fhir_server.fhir.clock import Micros, instant
 from fhir_server.fhir.errors import Forbidden, NotFound, Unprocessable
 from fhir_server.interactions.call import Answer, Call
-from fhir_server.interactions.repository import Noted, Repository
+from fhir_server.interactions.changes import Noted
+from fhir_server.interactions.repository import Repository
 
 Resource = dict[str, Any]
 
