@@ -38,10 +38,11 @@ Resource = dict[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class Tokens:
-    """Bearer tokens: a practitioner's, and an auditor's."""
+    """Bearer tokens: a practitioner's, an auditor's, and that of another system of the clinic, which sees all."""
 
     practitioner: str
     auditor: str
+    service: str
 
 
 def parts_of(folder: Path, store: Store | None = None) -> Parts:
@@ -63,6 +64,7 @@ async def make(parts: Parts, *, schedules: int = 1, slots: int = 1, patients: in
     return Tokens(
         await operator.mint(parts.services, TENANT, practitioner),
         await operator.mint(parts.services, TENANT, auditor),
+        await operator.mint(parts.services, TENANT, operator.Wanted("system", "system/*.cruds")),
     )
 
 
@@ -162,7 +164,9 @@ async def _register(unit: Unit) -> None:
                     secret_hash=clients.hash_secret("portal-secret"))  # fmt: skip
     auditing = Client("auditing", "confidential-symmetric", "auditor", ("system/AuditEvent.rs",),
                       ("client_credentials",), secret_hash=clients.hash_secret("auditing-secret"))  # fmt: skip
-    for client in (portal, auditing):
+    system = Client("system", "confidential-symmetric", "service", ("system/*.cruds",), ("client_credentials",),
+                    secret_hash=clients.hash_secret("system-secret"))  # fmt: skip
+    for client in (portal, auditing, system):
         await clients.save(unit, client)
     await accounts.save(
         unit, Account(name="lee", password_hash="unusable", fhir_user="Practitioner/lee", role="practitioner")

@@ -59,6 +59,7 @@ class Requests:
     """What each kind of load sends; answers feed the kinds that build on them."""
 
     def __init__(self, tokens: Tokens, slots: int) -> None:
+        self._system = {"authorization": f"Bearer {tokens.service}"}
         self._staff = {"authorization": f"Bearer {tokens.practitioner}"}
         self._chance = random.Random(1)
         self._days = [
@@ -70,25 +71,25 @@ class Requests:
 
     def read(self) -> bytes:
         """GET a Patient."""
-        return request("GET", f"{BASE}/Patient/p{self._chance.randrange(PATIENTS)}", **self._staff)
+        return request("GET", f"{BASE}/Patient/p{self._chance.randrange(PATIENTS)}", **self._system)
 
     def search(self, *, sort: str = "") -> bytes:
         """GET a page of 20 of the free Slots of a day."""
         day = self._chance.choice(self._days)
         following = day + timedelta(days=1)
         query = f"status=free&start=ge{day}&start=lt{following}&_count=20{sort}"
-        return request("GET", f"{BASE}/Slot?{query}", **self._staff)
+        return request("GET", f"{BASE}/Slot?{query}", **self._system)
 
     def create(self) -> bytes:
         """POST an Observation."""
         value = self._chance.randrange(400, 1200) / 10
-        return request("POST", f"{BASE}/Observation", clinic.observation(value), **self._staff)
+        return request("POST", f"{BASE}/Observation", clinic.observation(value), **self._system)
 
     def update(self) -> bytes:
         """PUT an Observation that was created before."""
         id_ = self._chance.choice(self._observations)
         body = clinic.observation(self._chance.randrange(400, 1200) / 10) | {"id": id_}
-        return request("PUT", f"{BASE}/Observation/{id_}", body, **self._staff)
+        return request("PUT", f"{BASE}/Observation/{id_}", body, **self._system)
 
     def proposal(self) -> bytes | None:
         """POST an Appointment without a login, for the next free Slot."""
