@@ -86,7 +86,7 @@ class Access:
         """Whether all resources of a type are there for the letter, with all their elements."""
         found = self._whole.get((type_, letter))
         if found is None:
-            found = any(grant.elements is None and grant.rows == EVERYTHING for grant in self.of(type_, letter))
+            found = any(map(_shows_all, self.of(type_, letter)))
             self._whole[type_, letter] = found
         return found
 
@@ -100,3 +100,7 @@ class Access:
                 self._bound.clear()
             found = self._bound[name] = where, bind()
         return found[1]
+
+
+def _shows_all(grant: Grant) -> bool:
+    return grant.rows == EVERYTHING and grant.elements is None and not grant.but_others

@@ -80,10 +80,11 @@ class Recorder:
 
     def _told(self, event: Event, shown: Sequence[Stored], decided: Decided) -> Event:
         """The event with the grants that decided, those with a purpose of their own first."""
-        found = [decided[name] for stored in shown if (name := (stored.type, stored.id)) in decided]
-        if not found:
+        names = ((stored.type, stored.id) for stored in shown)
+        found = {grant.rule: grant for name in names if (grant := decided.get(name)) is not None}
+        if not found or (found.keys() == {event.rule} and not found[event.rule].purpose):
             return event
-        ordered = sorted({grant.rule: grant for grant in found}.values(), key=lambda g: (not g.purpose, g.rule))
+        ordered = sorted(found.values(), key=lambda grant: (not grant.purpose, grant.rule))
         return replace(event, rule=told_together(ordered), purpose=ordered[0].purpose)
 
     def _rule(self, type_: str) -> str:
