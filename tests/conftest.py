@@ -4,6 +4,8 @@ from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
+from fastapi.dependencies import models as dependency_models
+from fastapi.dependencies import utils as dependency_utils
 
 from fhir_server.fhir.clock import Ids
 from fhir_server.store.protocol import Store
@@ -25,6 +27,21 @@ from tests.harness import (
 def store_kind(request: pytest.FixtureRequest) -> str:
     """The name of a store; a test that takes it runs on every store there is."""
     return str(request.param)
+
+
+# The framework remembers the functions of every application for ever, and with them all that they hold.
+_REMEMBERED = [
+    held for module in (dependency_models, dependency_utils) for held in vars(module).values()
+    if hasattr(held, "cache_clear")
+]  # fmt: skip
+
+
+@pytest.fixture(autouse=True)
+def no_server_is_kept() -> Iterator[None]:
+    """A server of a test that is over can go: thousands of them would fill the memory."""
+    yield
+    for held in _REMEMBERED:
+        held.cache_clear()
 
 
 @pytest.fixture(autouse=True)
