@@ -96,7 +96,7 @@ def make_parts(
     policies = Policies(tables.resource_types, tables.compartments["Patient"])
 
     async def record(event: AuthEvent) -> None:
-        await store.record(event.tenant if store.has(event.tenant) else "", [e.entry() for e in to_events(event)])
+        await store.record(event.tenant if await store.has(event.tenant) else "", [e.entry() for e in to_events(event)])
 
     async def access(tenant: str, agent: Agent, surface: str) -> Access:
         return policies.access_for(agent, surface, (await clinics.get(tenant)).parser, clock())

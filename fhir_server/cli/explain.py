@@ -7,11 +7,11 @@ from typing import Any
 from fhir_server.cli.refusal import Refusal
 from fhir_server.cli.shell import opened
 from fhir_server.search.parse import pairs
-from fhir_server.search.plan import Query
+from fhir_server.search.plan import Query, written
 
 
 async def run(arguments: argparse.Namespace) -> int:
-    """Print plan, route, counts and SQL."""
+    """Print the plan, and how the store runs it."""
     type_, _, query = arguments.search.partition("?")
     async with opened(arguments, "explain") as shell:
         clinic = await shell.parts.clinics.get(arguments.tenant)
@@ -26,14 +26,8 @@ async def run(arguments: argparse.Namespace) -> int:
     print(_tree(request.where, 1))
     for sort in request.sort:
         print(f"  sort by {sort.param}{', descending' if sort.descending else ''}")
-    print(f"Route: {route.way}" + (f", led by {_line(route.leader)}" if route.leader is not None else ""))
-    if route.counts:
-        print("Counted in the indexes (up to a bound)")
-        for node, counted in route.counts.items():
-            print(f"  {counted:>8}  {_line(node)}")
-    for number, step in enumerate(route.steps, 1):
-        for sql in step:
-            print(f"SQL, step {number}\n  {sql.text}\n  with {list(sql.args)}")
+    for line in route.lines():
+        print(line)
     return 0
 
 
@@ -43,11 +37,7 @@ def _tree(node: Any, depth: int) -> str:
         children = (node.node,)
     name = type(node).__name__.rstrip("_")
     if children is None:
-        return "  " * depth + _line(node)
+        return "  " * depth + written(node)
     own = [f"{f.name}={getattr(node, f.name)}" for f in fields(node) if f.name not in ("node", "nodes")]
     head = "  " * depth + " ".join((name, *own)) + ("" if children else " (always)" if name == "All" else " (never)")
     return "\n".join((head, *(_tree(child, depth + 1) for child in children)))
-
-
-def _line(node: Any) -> str:
-    return repr(node).replace("Any_(", "Any(")

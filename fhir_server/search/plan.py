@@ -194,3 +194,8 @@ def any_of(*nodes: Node) -> Node:
     """A disjunction without needless nesting."""
     flat = [n for node in nodes for n in (node.nodes if isinstance(node, Any_) else (node,))]
     return flat[0] if len(flat) == 1 else Any_(tuple(flat))
+
+
+def written(node: Node) -> str:
+    """A node for people."""
+    return repr(node).replace("Any_(", "Any(")

@@ -5,7 +5,7 @@ embedded store drives that coroutine to its end in its writer's thread, another 
 So work on a Unit awaits nothing but the Unit, and may run again from the start when a store has to retry.
 """
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeVar
 
@@ -168,6 +168,13 @@ class Unit(Protocol):
 Work = Callable[[Unit], Awaitable[T]]
 
 
+class Explained(Protocol):
+    """How a search would run, as its store tells it."""
+
+    def lines(self) -> Iterator[str]:
+        """The same for people, line by line."""
+
+
 class Store(Protocol):
     """All tenants' data."""
 
@@ -181,8 +188,11 @@ class Store(Protocol):
     async def record(self, tenant: str, entries: Sequence[AuditEntry]) -> None:
         """Record what happened without a change (reads, refusals); durable at return."""
 
-    def has(self, tenant: str) -> bool:
+    async def has(self, tenant: str) -> bool:
         """Whether there is a tenant of this name."""
+
+    async def explain(self, tenant: str, query: Query) -> Explained:
+        """How a search would run."""
 
     async def create_tenant(self, tenant: str) -> None:
         """Make an empty tenant. Raises Conflict when there is one of that name."""

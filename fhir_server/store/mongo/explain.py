@@ -1,5 +1,6 @@
 """How a search would run: the commands that it sends, and the indexes that the server chooses for them."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -24,6 +25,13 @@ class Explained:
     """The steps of one search, in turn."""
 
     steps: tuple[Step, ...]
+
+    def lines(self) -> Iterator[str]:
+        """The commands for people, with what the server does for each."""
+        for number, each in enumerate(self.steps, 1):
+            yield f"Command, step {number}"
+            yield f"  {each.command}"
+            yield f"  stages {', '.join(each.stages)}; indexes {', '.join(each.indexes) or 'none'}"
 
 
 async def explain(database: Database, tenant: str, query: Query) -> Explained:

@@ -105,6 +105,23 @@ async def missing(database: Database) -> list[str]:
     return lacking
 
 
+async def unlike(database: Database) -> list[str]:
+    """The indexes, as `collection.index`, that have a declared name and are not as declared."""
+    found: list[str] = []
+    for name, indexes in COLLECTIONS.items():
+        known = await database[name].index_information()
+        for index in indexes:
+            there = known.get(index.name)
+            if there is not None and (there["key"], _options(there)) != ([(f, 1) for f in index.fields], index.options):
+                found.append(f"{name}.{index.name}")
+    return found
+
+
+def _options(there: Mapping[str, Any]) -> Document:
+    """What an index has beside its fields; `ns` and `v` are the server's."""
+    return {name: value for name, value in there.items() if name not in ("key", "ns", "v")}
+
+
 async def make(database: Database) -> list[str]:
     """Make what is missing, and return its names; what is there already stays as it is."""
     lacking = await missing(database)

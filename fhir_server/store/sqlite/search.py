@@ -16,7 +16,7 @@ from typing import Any, Literal
 import apsw
 
 from fhir_server.fhir.errors import Unprocessable
-from fhir_server.search.plan import All, Interval, Node, Query, Sort, Test
+from fhir_server.search.plan import All, Interval, Node, Query, Sort, Test, written
 from fhir_server.store.protocol import Page, Stored
 from fhir_server.store.sqlite import order
 from fhir_server.store.sqlite.compile import Sql, drive, probe
@@ -36,6 +36,19 @@ class Route:
     leader: Node | None
     counts: dict[Node, int]
     steps: tuple[tuple[Sql, ...], ...]
+
+    def lines(self) -> Iterator[str]:
+        """The route for people."""
+        yield f"Route: {self.way}" + (f", led by {written(self.leader)}" if self.leader is not None else "")
+        if self.counts:
+            yield "Counted in the indexes (up to a bound)"
+        for node, counted in self.counts.items():
+            yield f"  {counted:>8}  {written(node)}"
+        for number, step in enumerate(self.steps, 1):
+            for sql in step:
+                yield f"SQL, step {number}"
+                yield f"  {sql.text}"
+                yield f"  with {list(sql.args)}"
 
 
 def run(connection: apsw.Connection, estimates: Estimates, query: Query) -> Page:

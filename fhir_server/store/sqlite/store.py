@@ -24,7 +24,7 @@ from fhir_server.store.sqlite import search
 from fhir_server.store.sqlite.estimate import Estimates
 from fhir_server.store.sqlite.schema import CLINIC_MIGRATIONS, check_library, connect
 from fhir_server.store.sqlite.tenant import AuditFile, ClinicFile, unavailable_on_failure
-from fhir_server.store.tenants import SERVER, check_name, is_name
+from fhir_server.store.tenants import NO_CLINIC, SERVER, check_name, is_name
 
 T = TypeVar("T")
 
@@ -86,6 +86,8 @@ class SqliteStore:
 
     async def explain(self, tenant: str, query: Query) -> search.Route:
         """How a search would run."""
+        if not self._has(tenant):
+            raise NotFound(NO_CLINIC)
         connection = connect(self._path(tenant) / "clinic.db", CLINIC_MIGRATIONS)
         try:
             return search.choose(connection, Estimates(), query)
@@ -110,8 +112,11 @@ class SqliteStore:
         """The names of all tenants."""
         return sorted(path.name for path in (self._folder / "tenants").iterdir() if not path.name.startswith("."))
 
-    def has(self, tenant: str) -> bool:
+    async def has(self, tenant: str) -> bool:
         """Whether there is a tenant of this name."""
+        return self._has(tenant)
+
+    def _has(self, tenant: str) -> bool:
         return tenant in self._open or (is_name(tenant) and self._path(tenant).is_dir())
 
     async def close(self) -> None:
@@ -133,8 +138,8 @@ class SqliteStore:
 
     def _open_files(self, tenant: str) -> _Open:
         with unavailable_on_failure():
-            if tenant != SERVER and not self.has(tenant):
-                raise NotFound("There is no clinic of this name on this server.")
+            if tenant != SERVER and not self._has(tenant):
+                raise NotFound(NO_CLINIC)
             path = self._path(tenant)
             clinic = ClinicFile(path / "clinic.db", tenant, self._clock, self._ids, self._vfs)
             files = _Open(clinic, AuditFile(path, tenant, self._vfs))
