@@ -88,6 +88,7 @@ class ReplicaSet:
 
     nodes: list[Node]
     name: str = "rs0"
+    options: dict[str, Any] = field(default_factory=dict)  # of its configuration
     _databases: dict[str, tuple[str, str]] = field(default_factory=dict)  # database -> (test, folder)
 
     def uri(self, database: str = "fhir") -> str:
@@ -101,7 +102,8 @@ class ReplicaSet:
         # Fast elections, so that tests of failures are short.
         settings = {"electionTimeoutMillis": 1_000, "heartbeatIntervalMillis": 200, "catchUpTimeoutMillis": 2_000}
         with self.nodes[0].client() as client:
-            client.admin.command("replSetInitiate", {"_id": self.name, "members": members, "settings": settings})
+            configuration = {"_id": self.name, "members": members, "settings": settings, **self.options}
+            client.admin.command("replSetInitiate", configuration)
         self.primary()
 
     def primary(self) -> Node:
