@@ -43,9 +43,10 @@ class Tokens:
     auditor: str
 
 
-def parts_of(folder: Path, store: Store | None = None) -> Parts:
-    """The server's parts over a folder."""
-    return make_parts(Settings(data=folder, origin=ORIGIN, proposals_per_hour=0), store=store)
+def parts_of(place: Path | str, store: Store | None = None) -> Parts:
+    """The server's parts over a folder, or over the database of a connection string."""
+    where: Any = {"store": place} if str(place).startswith("mongodb") else {"data": Path(place)}
+    return make_parts(Settings(**where, origin=ORIGIN, proposals_per_hour=0), store=store)
 
 
 async def make(parts: Parts, *, schedules: int = 1, slots: int = 1, patients: int = 0) -> Tokens:
@@ -140,11 +141,11 @@ def instant(moment: datetime) -> str:
     return moment.astimezone(UTC).isoformat().replace("+00:00", "Z")
 
 
-def run_in(folder: Path, work: Callable[[Parts], Awaitable[Any]]) -> Any:
-    """Do `work` on the parts over a folder, in a loop of its own, and close them."""
+def run_in(place: Path | str, work: Callable[[Parts], Awaitable[Any]]) -> Any:
+    """Do `work` on the parts over a folder or database, in a loop of its own, and close them."""
 
     async def whole() -> Any:
-        parts = parts_of(folder)
+        parts = parts_of(place)
         try:
             return await work(parts)
         finally:

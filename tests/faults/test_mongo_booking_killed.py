@@ -1,0 +1,129 @@
+"""Three nodes under two server processes, and the primary killed while clients propose and confirm over HTTP."""
+
+import asyncio
+import json
+import shutil
+import time
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import ExitStack
+
+import pytest
+import uvloop
+
+from tests.benchmarks import clinic
+from tests.benchmarks.load import Reply, drive
+from tests.benchmarks.process import ServerProcess
+from tests.faults.agreement import look_in
+from tests.faults.writing import BOOKING, Writing, lost
+from tests.mongod import ReplicaSet, make_replica_set
+
+CONNECTIONS = 4  # to each of the two processes
+SLOTS_A_KILL = 60
+PROPOSALS_A_SLOT = 3
+# What is sent so long after the new primary was elected is not refused any more: the driver looks twice a second.
+GRACE_SECONDS = 5.0
+
+
+@pytest.fixture
+def three() -> Iterator[ReplicaSet]:
+    made, folder = make_replica_set(3)
+    yield made
+    made.stop()
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+class Clients:
+    """Clients of one process: what they sent when, and what they were answered."""
+
+    def __init__(self, writing: Writing) -> None:
+        self.writing = writing
+        self.answered: list[tuple[float, float, int]] = []  # sent, answered, status
+        self.without_hint = 0
+        self.stopped = False
+        self._sent: dict[str, float] = {}
+
+    def following(self) -> bytes | None:
+        if self.stopped:
+            return None
+        made = self.writing.next()
+        self._sent[_request_id(made)] = time.monotonic()
+        return made
+
+    def on_reply(self, sent: bytes, reply: Reply) -> None:
+        began = self._sent.pop(_request_id(sent))
+        self.answered.append((began, time.monotonic(), reply.status))
+        self.without_hint += reply.status == 503 and not reply.header("retry-after")
+        self.writing.on_reply(sent, reply)
+
+
+def _request_id(sent: bytes) -> str:
+    return sent.partition(b"x-request-id: ")[2].partition(b"\r\n")[0].decode()
+
+
+async def _kill_under_load(three: ReplicaSet, ports: list[int], clients: list[Clients], times: int) -> list[float]:
+    """How long each election took, from the kill to a new primary, in seconds."""
+    runs = [
+        asyncio.create_task(drive(port, [each.following] * CONNECTIONS, on_reply=each.on_reply))
+        for port, each in zip(ports, clients, strict=True)
+    ]
+    elections = []
+    for _ in range(times):
+        await asyncio.sleep(1.5)
+        primary = await asyncio.to_thread(three.primary)
+        killed = time.monotonic()
+        await asyncio.to_thread(primary.kill)
+        await asyncio.to_thread(three.primary)
+        elected = time.monotonic()
+        elections.append(elected - killed)
+        await asyncio.to_thread(primary.start)
+        await asyncio.sleep(GRACE_SECONDS + 1)
+        late = [each for c in clients for each in c.answered if each[2] == 503 and each[0] > elected + GRACE_SECONDS]
+        assert not late, f"503 for {late[-1][0] - elected:.1f} s after the election"
+        good = [each for c in clients for each in c.answered if each[2] in (200, 201) and each[0] > elected]
+        assert good, "nothing was taken after the election"
+    for each in clients:
+        each.stopped = True
+    assert [run.lost for run in await asyncio.gather(*runs)] == [0, 0]
+    return elections
+
+
+def _kill_primaries(three: ReplicaSet, times: int) -> None:
+    """No acknowledged write is lost, no slot is taken twice, the audit log is whole, and 503 names Retry-After."""
+    slots = times * SLOTS_A_KILL
+    tokens = clinic.run_in(three.uri(), lambda parts: clinic.make(parts, slots=slots, schedules=20))
+    # Each process's clients want the same slots.
+    wanted = [slot for slot in clinic.free_slots(slots) for _ in range(PROPOSALS_A_SLOT)]
+    with ExitStack() as stack:
+        ports = [stack.enter_context(ServerProcess(three.uri())).port for _ in range(2)]
+        clients = [Clients(Writing(tokens, wanted, seed, BOOKING)) for seed in range(2)]
+        elections = uvloop.run(_kill_under_load(three, ports, clients, times))
+    found = look_in(three.uri())
+    acknowledged = [each for c in clients for each in c.writing.acknowledged]
+    answered = [each for c in clients for each in c.answered]
+    statuses = Counter(status for _, _, status in answered)
+    print(
+        json.dumps(
+            {
+                "kills": times,
+                "election_seconds": {"median": sorted(elections)[times // 2], "longest": max(elections)},
+                "answers": dict(sorted(statuses.items())),
+                "longest_answer_seconds": max(end - begin for begin, end, _ in answered),
+                "booked": sum(status == 200 for _, _, status in answered),
+            }
+        )
+    )
+    assert (found.faults, lost(acknowledged, found)) == ([], [])
+    assert set(statuses) <= {200, 201, 409, 503}
+    assert statuses[200] > 0
+    assert statuses[409] > 0
+    assert sum(c.without_hint for c in clients) == 0
+
+
+def test_the_primary_is_killed_twice_under_bookings(three: ReplicaSet) -> None:
+    _kill_primaries(three, 2)
+
+
+@pytest.mark.soak
+def test_the_primary_is_killed_twenty_times_under_bookings(three: ReplicaSet) -> None:
+    _kill_primaries(three, 20)
