@@ -70,7 +70,7 @@ def store_for(settings: Settings, clock: Clock, ids: Ids) -> Store:
         return SqliteStore(settings.data, clock, ids)
     from fhir_server.store.mongo.store import MongoStore  # the driver takes time to load, and most need it never
 
-    return MongoStore(settings.store, clock, ids, secondaries=settings.read_secondaries)
+    return MongoStore(settings.store, clock, ids)
 
 
 def make_parts(

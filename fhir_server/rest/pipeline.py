@@ -118,7 +118,8 @@ class Pipeline:
             return answer, done
 
         writes, quick = interaction.writes, interaction.is_quick
-        answer, done = await self._store.run(call.clinic.name, work, write=writes, quick=quick)
+        may_lag = not writes and interaction.name in self._server.settings.read_secondaries
+        answer, done = await self._store.run(call.clinic.name, work, write=writes, quick=quick, may_lag=may_lag)
         if not done and interaction.action and (writes or self._server.settings.audit_reads):
             seen = recorder.seen(answer.shown)
             await self._store.record(call.clinic.name, [event.entry() for event in seen])

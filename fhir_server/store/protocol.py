@@ -178,8 +178,10 @@ class Explained(Protocol):
 class Store(Protocol):
     """All tenants' data."""
 
-    async def run(self, tenant: str, work: Work[T], *, write: bool, quick: bool = False) -> T:
+    async def run(self, tenant: str, work: Work[T], *, write: bool, quick: bool = False, may_lag: bool = False) -> T:
         """Do `work` in one Unit and return its result once it is durable; `quick`: a read of a few look-ups.
+
+        `may_lag`: a read may be of a moment ago, if that lets another machine answer it.
 
         When `work` raises, nothing of it is stored, and the error comes only after what it may have seen is
         durable. Raises Unavailable when the store cannot do it now.

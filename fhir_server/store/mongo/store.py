@@ -35,13 +35,10 @@ DEFAULT_DATABASE = "fhir"
 
 
 class MongoStore:
-    """All tenants' data in one database. `secondaries`: searches and reads may ask them, and then may lag."""
+    """All tenants' data in one database."""
 
-    def __init__(
-        self, uri: str, clock: Clock, ids: Ids, *, secondaries: bool = False, listeners: Sequence[Any] = ()
-    ) -> None:
+    def __init__(self, uri: str, clock: Clock, ids: Ids, *, listeners: Sequence[Any] = ()) -> None:
         self._uri, self._clock, self._ids = uri, clock, ids
-        self._preference = ReadPreference.NEAREST if secondaries else ReadPreference.PRIMARY
         self._listeners = list(listeners)
         # New at every start, so that no two processes ever give one id.
         self._suffix = f"{secrets.randbelow(10**audit.SUFFIX_DIGITS):0{audit.SUFFIX_DIGITS}}"
@@ -50,8 +47,16 @@ class MongoStore:
         self._estimates = Estimates()
         self._made: tuple[Client, Database, Recorder] | None = None
 
-    async def run(self, tenant: str, work: Work[T], *, write: bool, quick: bool = False) -> T:  # noqa: ARG002
-        """Do `work` in one Unit; `quick` makes no difference here."""
+    async def run(
+        self,
+        tenant: str,
+        work: Work[T],
+        *,
+        write: bool,
+        quick: bool = False,  # noqa: ARG002
+        may_lag: bool = False,
+    ) -> T:
+        """Do `work` in one Unit; `quick` makes no difference here. A read that may lag asks the nearest node."""
         await self._check(tenant)
         client, database, _ = self._parts()
         if write:
@@ -62,7 +67,8 @@ class MongoStore:
                 )
 
             return await transaction.write(client, self._turns, tenant, work, writing)
-        source = database.with_options(read_preference=self._preference)
+        preference = ReadPreference.NEAREST if may_lag else ReadPreference.PRIMARY
+        source = database.with_options(read_preference=preference)
 
         def reading(session: AsyncClientSession) -> MongoUnit:
             return MongoUnit(Reading(source, session, tenant, self._estimates), session, self._clock, self._ids)

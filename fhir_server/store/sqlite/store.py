@@ -61,8 +61,16 @@ class SqliteStore:
         (folder / "tenants").mkdir(parents=True, exist_ok=True)
         (folder / "server").mkdir(exist_ok=True)
 
-    async def run(self, tenant: str, work: Work[T], *, write: bool, quick: bool = False) -> T:
-        """Do `work` in one Unit. `quick` says that a read is a few look-ups, not worth another thread."""
+    async def run(
+        self,
+        tenant: str,
+        work: Work[T],
+        *,
+        write: bool,
+        quick: bool = False,
+        may_lag: bool = False,  # noqa: ARG002
+    ) -> T:
+        """Do `work` in one Unit. `quick` says that a read is a few look-ups, not worth another thread; none lags."""
         with self._using(tenant) as files:
             if write:
                 return await files.clinic.write(work)
