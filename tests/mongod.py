@@ -34,12 +34,14 @@ class NoServer(Exception):
 
 @dataclass
 class Node:
-    """One mongod process on a port of the loopback interface."""
+    """One mongod process on a port of the loopback interface, or of `host` where `prefix` brings it elsewhere."""
 
     folder: Path
     port: int
     arguments: Sequence[str]
     process: "subprocess.Popen[bytes] | None" = None
+    host: str = "127.0.0.1"
+    prefix: Sequence[str] = ()  # words before the command
 
     def start(self) -> None:
         """Start it, and wait until it answers."""
@@ -47,7 +49,7 @@ class Node:
             raise NoServer(f"{BINARY} is not there; run `make mongod`.")
         self.folder.mkdir(parents=True, exist_ok=True)
         command = [
-            str(BINARY), "--dbpath", str(self.folder), "--port", str(self.port), "--bind_ip", "127.0.0.1",
+            *self.prefix, str(BINARY), "--dbpath", str(self.folder), "--port", str(self.port), "--bind_ip", self.host,
             "--nounixsocket", "--wiredTigerCacheSizeGB", "0.25", *self.arguments,
         ]  # fmt: skip
         with (self.folder / "log").open("ab") as log:
@@ -65,7 +67,7 @@ class Node:
 
     def client(self) -> "pymongo.MongoClient[dict[str, Any]]":
         return pymongo.MongoClient(
-            f"mongodb://127.0.0.1:{self.port}/?directConnection=true", serverSelectionTimeoutMS=2_000
+            f"mongodb://{self.host}:{self.port}/?directConnection=true", serverSelectionTimeoutMS=2_000
         )
 
     def kill(self) -> None:
@@ -92,13 +94,13 @@ class ReplicaSet:
     _databases: dict[str, tuple[str, str]] = field(default_factory=dict)  # database -> (test, folder)
 
     def uri(self, database: str = "fhir") -> str:
-        hosts = ",".join(f"127.0.0.1:{node.port}" for node in self.nodes)
+        hosts = ",".join(f"{node.host}:{node.port}" for node in self.nodes)
         return f"mongodb://{hosts}/{database}?replicaSet={self.name}"
 
     def start(self) -> None:
         for node in self.nodes:
             node.start()
-        members = [{"_id": n, "host": f"127.0.0.1:{node.port}"} for n, node in enumerate(self.nodes)]
+        members = [{"_id": n, "host": f"{node.host}:{node.port}"} for n, node in enumerate(self.nodes)]
         # Fast elections, so that tests of failures are short.
         settings = {"electionTimeoutMillis": 1_000, "heartbeatIntervalMillis": 200, "catchUpTimeoutMillis": 2_000}
         with self.nodes[0].client() as client:
@@ -106,11 +108,11 @@ class ReplicaSet:
             client.admin.command("replSetInitiate", configuration)
         self.primary()
 
-    def primary(self) -> Node:
-        """The node that takes writes; waits for an election."""
+    def primary(self, other_than: Node | None = None) -> Node:
+        """The node that takes writes; waits for an election. One that is cut off may still think that it is it."""
         deadline = time.monotonic() + _START_SECONDS
         while time.monotonic() < deadline:
-            for node in self.nodes:
+            for node in (each for each in self.nodes if each is not other_than):
                 try:
                     with node.client() as client:
                         if client.admin.command("hello").get("isWritablePrimary"):
