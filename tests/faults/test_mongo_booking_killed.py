@@ -15,10 +15,10 @@ import pytest
 import uvloop
 
 from tests.benchmarks import clinic
-from tests.benchmarks.load import Reply, drive
+from tests.benchmarks.load import Reply, drive, request, send_all
 from tests.benchmarks.process import ServerProcess
 from tests.faults.agreement import look_in
-from tests.faults.writing import BOOKING, Writing, lost
+from tests.faults.writing import BASE_PATH, BOOKING, Writing, lost
 from tests.mongod import Node, ReplicaSet, make_replica_set
 
 CONNECTIONS = 4  # to each of the two processes
@@ -153,3 +153,27 @@ def test_a_primary_is_cut_off_from_the_others_under_bookings() -> None:
     done = subprocess.run(words, cwd=Path(__file__).parents[2], capture_output=True, text=True, timeout=300)
     print(done.stdout)
     assert done.returncode == 0, done.stderr
+
+
+def test_without_a_majority_clients_are_told_to_try_again(three: ReplicaSet) -> None:
+    """503 with Retry-After, and 201 as soon as there is a majority."""
+    place = three.uri() + "&serverSelectionTimeoutMS=500&socketTimeoutMS=3000"
+    clinic.run_in(place, lambda parts: clinic.make(parts, slots=2))
+    with ServerProcess(place) as server:
+        proposals = [request("POST", f"{BASE_PATH}/Appointment", clinic.proposal("0", f"F {n}")) for n in range(3)]
+        assert send_all(server.port, proposals[:1])[0].status == 201
+        primary = three.primary()
+        down = [node for node in three.nodes if node is not primary]
+        for node in down:
+            node.kill()
+        refused = send_all(server.port, proposals[1:2])[0]
+        assert (refused.status, refused.header("retry-after") != "") == (503, True)
+        assert refused.json()["issue"][0]["code"] == "transient"
+        for node in down:
+            node.start()
+        three.primary()
+        answers = [send_all(server.port, proposals[2:])[0].status for _ in range(1)]
+        deadline = time.monotonic() + GRACE_SECONDS
+        while answers[-1] == 503 and time.monotonic() < deadline:
+            answers.append(send_all(server.port, proposals[2:])[0].status)
+        assert answers[-1] == 201

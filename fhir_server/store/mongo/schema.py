@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from pymongo.asynchronous.database import AsyncDatabase
+from pymongo.errors import NetworkTimeout
 
 Document = dict[str, Any]
 Database = AsyncDatabase[Document]
@@ -127,5 +128,15 @@ async def make(database: Database) -> list[str]:
     lacking = await missing(database)
     for collection in dict.fromkeys(name.partition(".")[0] for name in lacking):
         specifications = [index.specification() for index in COLLECTIONS[collection]]
-        await database.command("createIndexes", collection, indexes=specifications, commitQuorum="majority")
+        await _make_indexes(database, collection, specifications)
     return lacking
+
+
+async def _make_indexes(database: Database, collection: str, specifications: list[Document]) -> None:
+    """Make them, however long the server builds: asked again after a timeout, it goes on with what it has begun."""
+    while True:
+        try:
+            await database.command("createIndexes", collection, indexes=specifications, commitQuorum="majority")
+        except NetworkTimeout:
+            continue
+        return
