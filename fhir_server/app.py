@@ -20,6 +20,7 @@ from fhir_server.audit.witness import FileWitness
 from fhir_server.booking import index, receipt, sweeper, write_rules
 from fhir_server.clinics import Clinics
 from fhir_server.fhir.clock import Clock, Ids, system_clock
+from fhir_server.interactions import search_parameters
 from fhir_server.interactions.access import ANONYMOUS, Access, Agent
 from fhir_server.interactions.clinic import Clinic, Server
 from fhir_server.rest.http import FhirEndpoint, caller_address, path_of
@@ -40,7 +41,7 @@ from smart_auth.tokens import Verifier, bearer_token, refusal
 from smart_auth.urls import TenantUrls
 
 # What writes of a type obey, beside their grants.
-RULES = {**write_rules.RULES, "AuditEvent": surface.mark}
+RULES = {**write_rules.RULES, "AuditEvent": surface.mark, search_parameters.TYPE: search_parameters.rule}
 
 Asgi = Callable[[Mapping[str, Any], Any, Any], Awaitable[None]]
 
@@ -130,7 +131,7 @@ def make_parts(
             return found
         return (await verifier.verify(clinic.name, given)).access
 
-    pipeline = Pipeline(server, store, clinics.get, authenticate)
+    pipeline = Pipeline(server, store, clinics.get, authenticate, clinics.forget)
     witness = FileWitness(settings.audit_witness) if settings.audit_witness is not None else None
     sealer = Sealer(store, clock, settings.audit_keys, witness)
     return Parts(settings, store, server, clinics, policies, services, verifier, pipeline, sealer)
@@ -144,7 +145,7 @@ def make_app(parts: Parts) -> Asgi:
     async def app(scope: Mapping[str, Any], receive: Any, send: Any) -> None:
         base = fhir.base_of(path_of(scope)) if scope["type"] == "http" else None
         if base is not None and base[1] != discovery.SMART_PATH:
-            await fhir(scope, receive, send)
+            await fhir(scope, receive, send, base)
         else:
             await others(scope, receive, send)  # type: ignore[arg-type]
 
@@ -163,6 +164,7 @@ def _web(parts: Parts) -> FastAPI:
         for task in working:
             task.cancel()
         await asyncio.gather(*working, return_exceptions=True)
+        await parts.pipeline.jobs.close()
         await parts.pipeline.sum_up(all_=True)
         for tenant in parts.sealed_tenants():
             await parts.sealer.seal(tenant)

@@ -40,6 +40,8 @@ class Settings:
     """The most entries of a batch or transaction."""
     content_search: bool = False
     """Whether every word of a resource is indexed, for `_content`; it makes the index about twice as large."""
+    referential_integrity: str = "lenient"
+    """strict: references lead to resources that there are, and what is referred to is not deleted; or lenient."""
     page_size: int = 20
     """Matches on a page when `_count` is not given."""
     largest_page: int = 1_000
@@ -65,6 +67,10 @@ class Settings:
     """A file to which every checkpoint of the audit logs is appended; best on another machine's disk."""
     audit_retention_days: int = 2_190
     """How long audit entries are kept at least; `audit purge` refuses to remove younger ones."""
+
+    def __post_init__(self) -> None:
+        if self.referential_integrity not in ("strict", "lenient"):
+            raise ValueError(f"{PREFIX}REFERENTIAL_INTEGRITY must be strict or lenient.")
 
 
 def from_environment(environment: Mapping[str, str] = os.environ) -> Settings:

@@ -4,6 +4,7 @@ Every test acts over HTTP as a client would, and reads the audit log from the st
 here knows which store is below.
 """
 
+import asyncio
 import itertools
 import json
 from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -188,6 +189,12 @@ class Harness:
 
     async def run(self, work: Callable[[Unit], Awaitable[T]], *, tenant: str = "demo", write: bool = False) -> T:
         return await self.parts.store.run(tenant, work, write=write)
+
+    async def close(self) -> None:
+        """Close the client and the store, and let the loop close their connections before it ends."""
+        await self.http.aclose()
+        await self.parts.store.close()
+        await asyncio.sleep(0.01)
 
     async def events(self, *, tenant: str = "demo") -> list[Event]:
         """All audit events, oldest first; those of tokens left out."""

@@ -64,7 +64,7 @@ async def unmerge(repository: Repository, source: Stored) -> Stored:
 
 async def _referrers(repository: Repository, patient_id: str) -> list[Stored]:
     """All resources with a search parameter that points at the patient."""
-    registry, found = repository.clinic.server.registry, {}
+    registry, found = repository.clinic.registry, {}
     for type_ in sorted(repository.clinic.server.definitions.resource_types):
         codes = [p.code for p in registry.parameters(type_).values() if "reference" in p.shapes]
         if codes and type_ != "AuditEvent":

@@ -6,11 +6,13 @@ type at all (else 403), and which resources exist for this caller (else 404, as 
 Source: R-6.1 to R-6.4, SMART App Launch 2.2.0 scopes-and-launch-context.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal
 
-from fhir_server.search.plan import EVERYTHING, Node
+from fhir_server.search.plan import EVERYTHING, Node, Query
+
+_MOST_BOUND = 256
 
 Role = Literal[
     "public", "patient", "proxy", "practitioner", "front-desk", "auditor", "administrator", "website", "service"
@@ -62,8 +64,12 @@ class Access:
 
     agent: Agent
     grants: Mapping[str, tuple[Grant, ...]] = field(default_factory=dict)
-    # An Access is kept as long as its token: what a request asks again and again is worked out once.
+    # An Access is kept as long as its token: what requests ask again and again is worked out once.
     _of: dict[tuple[str, str], tuple[Grant, ...]] = field(default_factory=dict, init=False, repr=False, compare=False)
+    _whole: dict[tuple[str, str], bool] = field(default_factory=dict, init=False, repr=False, compare=False)
+    _bound: dict[tuple[Any, ...], tuple[Node, Node]] = field(
+        default_factory=dict, init=False, repr=False, compare=False
+    )
 
     def of(self, type_: str, letter: str) -> tuple[Grant, ...]:
         """The grants that allow `letter` on `type_`."""
@@ -72,3 +78,22 @@ class Access:
             found = tuple(grant for grant in self.grants.get(type_, ()) if letter in grant.letters)
             self._of[type_, letter] = found
         return found
+
+    def shows_all(self, type_: str, letter: str) -> bool:
+        """Whether all resources of a type are there for the letter, with all their elements."""
+        found = self._whole.get((type_, letter))
+        if found is None:
+            found = any(grant.elements is None and grant.rows == EVERYTHING for grant in self.of(type_, letter))
+            self._whole[type_, letter] = found
+        return found
+
+    def bound(self, query: Query, letter: str, bind: Callable[[], Node]) -> Node:
+        """A query's condition with the rows of the grants joined in, as `bind` makes it."""
+        where = query.where
+        name = (query.type, letter, id(where), query.sort)
+        found = self._bound.get(name)
+        if found is None or found[0] is not where:  # held here, so that its identity is nobody else's
+            if len(self._bound) >= _MOST_BOUND:
+                self._bound.clear()
+            found = self._bound[name] = where, bind()
+        return found[1]

@@ -1,8 +1,9 @@
 """Bundles of search results and of versions, written around the stored bytes (FHIR R4 bundle.html)."""
 
 from collections.abc import Iterable, Sequence
+from functools import lru_cache
 from typing import Any
-from urllib.parse import quote, urlencode
+from urllib.parse import quote
 
 from fhir_server.fhir import json
 from fhir_server.fhir.clock import Micros, instant
@@ -54,5 +55,11 @@ def bundle(
 
 def link(base_url: str, path: str, pairs: Iterable[tuple[str, str]]) -> str:
     """A URL below the base with its query, readable where that is allowed."""
-    query = urlencode(list(pairs), safe=":/|,$", quote_via=quote)
+    query = "&".join(map(_pair, pairs))
     return f"{base_url}/{path}".rstrip("/") + (f"?{query}" if query else "")
+
+
+@lru_cache(maxsize=4_096)
+def _pair(pair: tuple[str, str]) -> str:
+    name, value = (text if text.isascii() and text.isalnum() else quote(text, safe=":/|,$") for text in map(str, pair))
+    return f"{name}={value}"

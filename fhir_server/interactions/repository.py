@@ -11,10 +11,10 @@ from typing import Any
 from fhir_server.fhir import json, own
 from fhir_server.fhir.clock import instant
 from fhir_server.fhir.errors import BadRequest, Conflict, Forbidden, Gone, NotFound, PreconditionFailed
-from fhir_server.interactions import visibility
+from fhir_server.interactions import search_parameters, visibility
 from fhir_server.interactions.access import Access, Grant
 from fhir_server.interactions.clinic import Clinic, Resource
-from fhir_server.search.plan import Entries, Query
+from fhir_server.search.plan import Entries, Node, Query
 from fhir_server.store.protocol import HistoryQuery, Page, Put, Stored, Unit, VersionConflict
 
 
@@ -48,6 +48,7 @@ class Repository:
         self.headers: dict[str, str] = {}  # what rules add to the answer
         self.because = ""  # what a rule decided of the resource at hand, for the audit
         self._followers: list[Follower] = []
+        self._is_current = False
 
     # Reading
 
@@ -70,8 +71,13 @@ class Repository:
 
     async def search(self, query: Query, *, letter: str = "s") -> Page:
         """One page of what matches and is there for this caller. Raises Forbidden."""
-        registry = self.clinic.server.registry
-        where = visibility.bound(query.type, query.where, query.sort, self.access, letter, registry)
+
+        def bind() -> Node:
+            where, sort, registry = query.where, query.sort, self.clinic.registry
+            return visibility.bound(query.type, where, sort, self.access, letter, registry)
+
+        # What an own search parameter looks at can change while an Access is kept.
+        where = bind() if self.clinic.custom else self.access.bound(query, letter, bind)
         return await self.unit.search(replace(query, where=where))
 
     async def history(self, query: HistoryQuery, *, letter: str) -> Page:
@@ -98,9 +104,9 @@ class Repository:
     def shown(self, stored: Stored, letter: str = "r") -> bytes:
         """The body as this caller may see it: whole, or narrowed to the elements of the grants that let it through."""
         assert stored.body is not None
-        grants = self.access.of(stored.type, letter)
-        if visibility.shows_all(grants):
+        if self.access.shows_all(stored.type, letter):
             return stored.body
+        grants = self.access.of(stored.type, letter)
         resource = json.parse(stored.body)
         entries = self.clinic.extractor.entries(resource)
         elements = visibility.elements(grants, entries)
@@ -110,7 +116,7 @@ class Repository:
         """The body of what this caller created, by the grants that let it, whatever a rule has made of it since."""
         assert stored.body is not None
         grants = self.access.of(stored.type, "c")
-        if visibility.shows_all(grants):
+        if self.access.shows_all(stored.type, "c"):
             return stored.body
         resource = json.parse(stored.body)
         entries = self.clinic.extractor.entries(resource)
@@ -132,7 +138,7 @@ class Repository:
     def writable(self, stored: Stored) -> frozenset[str] | None:
         """The elements of a resource that this caller may change; None: all."""
         grants = self.access.of(stored.type, "u")
-        if visibility.shows_all(grants):
+        if self.access.shows_all(stored.type, "u"):
             return None
         assert stored.body is not None
         return visibility.elements(grants, self.clinic.extractor.entries(json.parse(stored.body)))
@@ -228,8 +234,9 @@ class Repository:
         entries: Entries = {}
         patients = before.patients if before is not None else ()
         if resource is not None:
+            await self.renew()
             body = self._stamp(resource, id_, version + 1, updated)
-            entries = self._entries(resource)
+            entries = self.entries(resource)
             patients = visibility.patients_of(type_, id_, entries, self.clinic.server.definitions)
             if grants is not None and not any(visibility.allows(grant, entries) for grant in grants):
                 raise Forbidden(f"The {type_} as it would be is outside of what this caller may write.")
@@ -251,7 +258,16 @@ class Repository:
         resource["id"], resource["meta"] = id_, meta
         return json.serialise({"resourceType": resource["resourceType"], "id": id_, "meta": meta, **rest})
 
-    def _entries(self, resource: Resource) -> Entries:
+    async def renew(self) -> None:
+        """Index by the search parameters that the clinic has in this Unit, whatever this process last knew of them."""
+        if not self._is_current:
+            kept = await search_parameters.kept(self.unit) or b""
+            if kept != self.clinic.custom:
+                self.clinic = self.clinic.with_custom(kept)
+            self._is_current = True
+
+    def entries(self, resource: Resource) -> Entries:
+        """The index entries of a resource, those of the server's own rules included."""
         entries = self.clinic.extractor.entries(resource)
         own_entries = self.clinic.server.own_entries.get(resource["resourceType"])
         if own_entries is None:

@@ -20,11 +20,6 @@ def is_everything(grant: Grant) -> bool:
     return grant.rows is EVERYTHING or grant.rows == EVERYTHING
 
 
-def shows_all(grants: Iterable[Grant]) -> bool:
-    """Whether one of the grants is for all rows with all their elements, so that no resource need be looked at."""
-    return any(grant.elements is None and is_everything(grant) for grant in grants)
-
-
 def allows(grant: Grant, entries: Entries) -> bool:
     """Whether a resource with these entries is among the grant's rows."""
     return is_everything(grant) or matches(grant.rows, entries)

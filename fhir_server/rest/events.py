@@ -43,7 +43,7 @@ class Recorder:
             entity = f"{stored.type}/{stored.id}/_history/{stored.version}"
             return [self._event(row.name, "R", entity=entity, patients=stored.patients)]
         version = f"/_history/{shown[0].version}" if len(shown) == 1 and found.id else ""
-        entity = f"{found.type}/{found.id}{version}" if found.id else ""
+        entity = f"{found.type}/{found.id}{version}" if found.type and found.id else ""
         patients = dict.fromkeys(patient for stored in shown for patient in stored.patients)
         if not patients and found.type == "Patient" and row.name == "operation":
             patients = {found.id: None}

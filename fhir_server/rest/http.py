@@ -46,14 +46,12 @@ class FhirEndpoint:
         head, _, rest = rest.partition("/")
         return (tenant, rest) if head == "fhir" and tenant else None
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer one HTTP request."""
-        base = self.base_of(path_of(scope))
-        assert base is not None
+    async def __call__(self, scope: Scope, receive: Receive, send: Send, base: tuple[str, str]) -> None:
+        """Answer one HTTP request; `base` is what `base_of` makes of its path."""
         tenant, rest = base
         headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
         request_id = headers.get("x-request-id", "")
-        if _REQUEST_ID.fullmatch(request_id) is None:
+        if not request_id or _REQUEST_ID.fullmatch(request_id) is None:
             request_id = secrets.token_hex(8)
         method = scope["method"]
         if method == "OPTIONS" and "origin" in headers and "access-control-request-method" in headers:
@@ -71,7 +69,7 @@ class FhirEndpoint:
         request = Request(
             "GET" if method == "HEAD" else method,
             unquote(tenant),
-            tuple(unquote(part) for part in rest.rstrip("/").split("/")) if rest.strip("/") else (),
+            _segments(rest),
             scope["query_string"].decode("latin-1"),
             headers,
             body,
@@ -95,12 +93,22 @@ class FhirEndpoint:
         return response
 
 
+def _segments(rest: str) -> tuple[str, ...]:
+    """The parts of a path, decoded; a slash at its end is none."""
+    if not rest.strip("/"):
+        return ()
+    parts = rest.rstrip("/").split("/")
+    return tuple(map(unquote, parts) if "%" in rest else parts)
+
+
 def caller_address(settings: Settings, scope: Scope, headers: Mapping[str, str]) -> str:
     """The caller's address; `Forwarded` (RFC 7239) counts only from a trusted proxy."""
     client = scope.get("client")
     address = str(client[0]) if client else ""
+    if "forwarded" not in headers:
+        return address
     # From the nearest hop on: what stands before the first that is not trusted, anybody may have written.
-    for hop in reversed(headers.get("forwarded", "").split(",")):
+    for hop in reversed(headers["forwarded"].split(",")):
         match = _FORWARDED_FOR.search(hop)
         if address not in settings.trusted_proxies or match is None:
             break

@@ -25,7 +25,7 @@ from fhir_server.interactions import (
     vread,
 )
 from fhir_server.interactions.interaction import Interaction
-from fhir_server.interactions.operations import convert, everything, meta, validate
+from fhir_server.interactions.operations import convert, everything, explain, jobs, meta, reindex, validate
 from fhir_server.rest import capabilities
 
 TABLE: tuple[Interaction, ...] = (
@@ -63,7 +63,11 @@ TABLE: tuple[Interaction, ...] = (
     Interaction("operation", "GET", "Encounter/{id}/$everything", "r", "R", everything.handle),
     Interaction("operation", "POST", "{type}/$validate", "r", "E", validate.handle, "any"),
     Interaction("operation", "POST", "{type}/{id}/$validate", "r", "E", validate.handle, "any"),
+    Interaction("operation", "GET", "{type}/$explain", "", "E", explain.handle),
     Interaction("operation", "POST", "$convert", "", "E", convert.handle, "any"),
+    Interaction("operation", "POST", "$reindex", "", "E", None, "parameters", outside=reindex.handle),
+    Interaction("operation", "GET", "_async/{id}", "", "E", jobs.poll, is_quick=True),
+    Interaction("operation", "DELETE", "_async/{id}", "", "D", jobs.cancel),
     Interaction("transaction", "POST", "", "", "", transaction.handle, "bundle", prepare=transaction.prepare),
     Interaction("batch", "POST", "", "", "", None, "bundle", outside=batch.handle),
     *operations.ROWS,
@@ -84,6 +88,11 @@ class Found:
     other: str = ""
 
 
+# What a part of a path begins with that is no id and no type.
+_FIXED = ("_", "$")
+_MOST_KNOWN = 4_096
+
+
 class Router:
     """Finds the row for a method and the segments of a path below the base."""
 
@@ -91,6 +100,7 @@ class Router:
         self._rows: dict[tuple[str, str], tuple[Interaction, tuple[str, ...]]] = {}
         self._methods: dict[str, list[str]] = {}
         self._table = table
+        self._known: dict[tuple[str, ...], tuple[Interaction, tuple[str, ...]]] = {}
         for row in table:
             parts = tuple(row.path.split("/")) if row.path else ()
             shape = "/".join("{}" if part[0] == "{" else part for part in parts)
@@ -100,12 +110,18 @@ class Router:
 
     def find(self, method: str, segments: tuple[str, ...]) -> Found | None:
         """The row and its variables; None when the method has no row at this path."""
-        for shape in _shapes(segments):
-            entry = self._rows.get((method, shape))
-            if entry is not None:
-                row, names = entry
-                return Found(row, **{name: part for name, part in zip(names, segments, strict=True) if name})
-        return None
+        # Paths that differ in what varies alone have one row: it is looked for once.
+        alike = (method, *segments[:1], *[part if part[:1] in _FIXED else "" for part in segments[1:]])
+        entry = self._known.get(alike)
+        if entry is None:
+            entries = (self._rows.get((method, shape)) for shape in _shapes(segments))
+            entry = next((each for each in entries if each is not None), None)
+            if entry is None:
+                return None
+            if len(self._known) < _MOST_KNOWN:
+                self._known[alike] = entry
+        row, names = entry
+        return Found(row, **{name: part for name, part in zip(names, segments, strict=True) if name})
 
     def methods(self, segments: tuple[str, ...]) -> list[str]:
         """The methods that have a row at this path; none when the path means nothing."""
@@ -118,7 +134,7 @@ class Router:
 
 def _shapes(segments: tuple[str, ...]) -> list[str]:
     """The path as the rows of a type of its own have it, then as the rows of any type do."""
-    varying = ["{}" if part[:1] not in ("_", "$") else part for part in segments]
+    varying = ["{}" if part[:1] not in _FIXED else part for part in segments]
     if segments[:1] == ("metadata",):  # as an id it is one like any other
         varying[0] = "metadata"
     own = "/".join((*segments[:1], *varying[1:]))

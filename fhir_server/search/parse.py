@@ -20,6 +20,9 @@ from fhir_server.search.sought import Reading
 
 Summary = Literal["true", "text", "data", "count", "false"]
 Total = Literal["none", "estimate", "accurate"]
+Pairs = tuple[tuple[str, str], ...]
+# Requests that are remembered, since callers ask the same again and again.
+_MOST_KNOWN = 1_024
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +69,7 @@ class Parser:
     limits: Limits = field(default_factory=Limits)
     texts: bool = False
     content: bool = False
+    known: dict[tuple[str, Pairs, bool], SearchRequest] = field(default_factory=dict, repr=False, compare=False)
 
     def parse(
         self, type_: str, pairs: Iterable[tuple[str, str]], now: Micros, *, lenient: bool = False
@@ -74,6 +78,19 @@ class Parser:
 
         Raises BadRequest for what is not understood; unknown parameters are dropped instead when `lenient`.
         """
+        given = tuple(pairs)
+        name = (type_, given, lenient)
+        known = self.known.get(name)
+        if known is not None:
+            return known
+        made = self._made(type_, given, now, lenient=lenient)
+        if not any("ap" in value for _, value in given):  # the prefix depends on the present
+            if len(self.known) >= _MOST_KNOWN:
+                self.known.clear()
+            self.known[name] = made
+        return made
+
+    def _made(self, type_: str, pairs: Pairs, now: Micros, *, lenient: bool) -> SearchRequest:
         reading = Reading(now, self.registry.definitions.resource_types, self.zone, self.base_url)
         made = _Request(Criteria(self.registry, reading, self.limits, self.texts, self.content), SearchRequest(type_))
         for name, value in pairs:

@@ -37,10 +37,10 @@ class Token:
 
 @dataclass(frozen=True, slots=True)
 class Text:
-    """A string: `starts` and `contains` compare the folded form, `exact` the written one."""
+    """A string: `starts`, `contains` and `whole` compare the folded form, `exact` the written one."""
 
     value: str
-    match: Literal["starts", "contains", "exact"]
+    match: Literal["starts", "contains", "whole", "exact"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,10 +67,15 @@ class Box:
 
 @dataclass(frozen=True, slots=True)
 class Interval:
-    """A date, number or quantity: the entry's interval is in the box. `unit` is for quantities only."""
+    """A date, number or quantity: the entry's interval is in the box. `unit` is for quantities only.
+
+    `brief` says that every entry of the parameter is an instant, a second long at most, so that a store need not look
+    among longer ones.
+    """
 
     box: Box
     unit: str | None = None
+    brief: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -194,8 +199,3 @@ def any_of(*nodes: Node) -> Node:
     """A disjunction without needless nesting."""
     flat = [n for node in nodes for n in (node.nodes if isinstance(node, Any_) else (node,))]
     return flat[0] if len(flat) == 1 else Any_(tuple(flat))
-
-
-def written(node: Node) -> str:
-    """A node for people."""
-    return repr(node).replace("Any_(", "Any(")

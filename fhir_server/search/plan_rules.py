@@ -15,6 +15,7 @@ from fhir_server.search.plan import (
     Interval,
     Node,
     Not,
+    Sort,
     Test,
     all_of,
     any_of,
@@ -36,6 +37,20 @@ def optimise(node: Node) -> Node:
         case Chain() | Has():
             return replace(node, node=optimise(node.node))
     return node
+
+
+def natural_order(where: Node) -> tuple[Sort, ...]:
+    """The order of a query that asks for none: by time, where it asks for a time that a resource has one of.
+
+    A store then walks that stretch of its index and ends with the page. Otherwise: none, the order of creation.
+    """
+    nodes = where.nodes if isinstance(where, All) else (where,)
+    timed = [
+        node.param
+        for node in nodes
+        if isinstance(node, Test) and node.single and isinstance(node.sought, Interval) and node.sought.brief
+    ]
+    return (Sort(timed[0], "date"),) if len(timed) == 1 else ()
 
 
 def intersection(one: Box, other: Box) -> Box | None:
@@ -96,16 +111,16 @@ def _join(nodes: list[Node]) -> list[Node]:
                 joined[node] = node
                 continue
             boxes[place] = both
-            param, shape, unit = place
-            joined[place] = any_of(*(Test(param, shape, Interval(box, unit), single=True) for box in both))
+            param, shape, *of = place
+            joined[place] = any_of(*(Test(param, shape, Interval(box, *of), single=True) for box in both))
     return list(joined.values())
 
 
 def _same_values(node: Node) -> tuple[Any, ...] | None:
-    """(param, shape, unit) when the node is a box, or any of some boxes, over one single value."""
+    """(param, shape, unit, brief) when the node is a box, or any of some boxes, over one single value."""
     tests = node.nodes if isinstance(node, Any_) else (node,)
     places = {
-        (test.param, test.shape, test.sought.unit)
+        (test.param, test.shape, test.sought.unit, test.sought.brief)
         if isinstance(test, Test) and test.single and isinstance(test.sought, Interval)
         else None
         for test in tests

@@ -37,9 +37,11 @@ def span_of(shape: str, lo: Any, hi: Any) -> int:
     return 0 if hi == lo + "!" else 1
 
 
-def spans(shape: str) -> Iterable[int]:
-    """All classes of length of a shape."""
-    return range(len(SPANS)) if shape == "date" else (0, 1)
+def spans(shape: str, *, brief: bool = False) -> Iterable[int]:
+    """The classes of length of a shape: all of them, or that of instants."""
+    if shape == "date":
+        return range(1 if brief else len(SPANS))
+    return (0, 1)
 
 
 def uris_above(value: str) -> list[str]:

@@ -5,12 +5,12 @@ embedded store drives that coroutine to its end in its writer's thread, another 
 So work on a Unit awaits nothing but the Unit, and may run again from the start when a store has to retry.
 """
 
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeVar
 
 from fhir_server.fhir.clock import Micros
-from fhir_server.search.plan import Entries, Position, Query
+from fhir_server.search.plan import Entries, Node, Position, Query
 
 T = TypeVar("T")
 
@@ -65,6 +65,32 @@ class Page:
 
 
 @dataclass(frozen=True, slots=True)
+class Statement:
+    """One statement of a search: SQL or a filter with its values, how the store runs it (the indexes that it uses, a
+    line each), how many rows a page takes of it, and how much it looked at for them.
+    """
+
+    text: str
+    values: tuple[str, ...]
+    how: tuple[str, ...]
+    rows: int
+    touched: int
+
+
+@dataclass(frozen=True, slots=True)
+class Explained:
+    """How a page is found: the way, the condition that leads, what the conditions' indexes count (to a bound), and the
+    statements; `touched_unit` says what their `touched` counts.
+    """
+
+    way: str
+    leader: Node | None
+    counts: tuple[tuple[Node, int], ...]
+    statements: tuple[Statement, ...]
+    touched_unit: str
+
+
+@dataclass(frozen=True, slots=True)
 class HistoryQuery:
     """One page of versions, newest first: of one resource, one type (`id` None) or all types (`types` empty)."""
 
@@ -108,11 +134,17 @@ class Unit(Protocol):
     async def search(self, query: Query) -> Page:
         """One page of the current, not deleted resources for which the plan holds."""
 
+    async def explain(self, query: Query) -> "Explained":
+        """How that page is found."""
+
     async def history(self, query: HistoryQuery) -> Page:
         """One page of versions."""
 
     async def put(self, put: Put) -> Stored:
         """Store a version with its index entries and a change for the outbox. Raises VersionConflict."""
+
+    async def reindex(self, stored: Stored, entries: Entries) -> None:
+        """Replace the index entries of a current version. Raises VersionConflict when it is not current any more."""
 
     async def audit(self, entry: AuditEntry) -> None:
         """Record what this Unit does; it is there if and only if the Unit's changes are."""
@@ -168,13 +200,6 @@ class Unit(Protocol):
 Work = Callable[[Unit], Awaitable[T]]
 
 
-class Explained(Protocol):
-    """How a search would run, as its store tells it."""
-
-    def lines(self) -> Iterator[str]:
-        """The same for people, line by line."""
-
-
 class Store(Protocol):
     """All tenants' data."""
 
@@ -192,9 +217,6 @@ class Store(Protocol):
 
     async def has(self, tenant: str) -> bool:
         """Whether there is a tenant of this name."""
-
-    async def explain(self, tenant: str, query: Query) -> Explained:
-        """How a search would run."""
 
     async def create_tenant(self, tenant: str) -> None:
         """Make an empty tenant. Raises Conflict when there is one of that name."""

@@ -1,6 +1,7 @@
 """A clinic to measure and to break: clients, people, schedules and slots, made in this process before a server runs."""
 
 import asyncio
+import os
 from collections.abc import Awaitable, Callable, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -46,7 +47,8 @@ class Tokens:
 def parts_of(place: Path | str, store: Store | None = None) -> Parts:
     """The server's parts over a folder, or over the database of a connection string."""
     where: Any = {"store": place} if str(place).startswith("mongodb") else {"data": Path(place)}
-    return make_parts(Settings(**where, origin=ORIGIN, proposals_per_hour=0), store=store)
+    reads = os.environ.get("FHIR_SERVER_AUDIT_READS", "true") == "true"
+    return make_parts(Settings(**where, origin=ORIGIN, proposals_per_hour=0, audit_reads=reads), store=store)
 
 
 async def make(parts: Parts, *, schedules: int = 1, slots: int = 1, patients: int = 0) -> Tokens:

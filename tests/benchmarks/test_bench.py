@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.benchmarks import growth
 from tests.benchmarks.run import FIGURES, KINDS, main
 
 
@@ -21,3 +22,12 @@ def test_the_benchmarks_run_and_write_their_results(tmp_path: Path, capsys: pyte
     assert set(made["figures"]) == {figure.name for figure in FIGURES}
     table = capsys.readouterr().out
     assert all(table.count(f"\n{kind} ") >= 2 for kind in KINDS)
+
+
+def test_the_growth_of_searches_is_told(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """A row for each search; every one finds something at every size."""
+    monkeypatch.setattr(growth, "RUNS", 3)
+    monkeypatch.setattr(growth, "ROUNDS", 1)
+    assert growth.main(["--sizes", "200,400"]) == 0
+    told = capsys.readouterr().out
+    assert all(f"\n{name}" in told for name in growth.SEARCHES)

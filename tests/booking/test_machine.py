@@ -69,8 +69,7 @@ class Books(RuleBasedStateMachine):
         return self.loop.run_until_complete(work)
 
     def teardown(self) -> None:
-        self.do(self.harness.http.aclose())
-        self.do(self.harness.parts.store.close())
+        self.do(self.harness.close())
         self.loop.close()
         self.folder.cleanup()
 

@@ -35,7 +35,7 @@ def server(request: pytest.FixtureRequest) -> Iterator[tuple[asyncio.AbstractEve
     with tempfile.TemporaryDirectory() as folder:
         harness = loop.run_until_complete(make_harness(request.param, Path(folder)))
         yield loop, harness
-        loop.run_until_complete(harness.parts.store.close())
+        loop.run_until_complete(harness.close())
     loop.close()
 
 

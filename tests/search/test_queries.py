@@ -6,11 +6,13 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from fhir_server.fhir.errors import BadRequest
+from fhir_server.search.dates import interval
 from fhir_server.search.extract import Extractor
 from fhir_server.search.matches import NothingAround, in_order, matches
 from fhir_server.search.parameters import Registry
 from fhir_server.search.parse import Parser, SearchRequest, pairs
-from fhir_server.search.plan import EVERYTHING, Box, Chain, Entries, Interval, Test, any_of
+from fhir_server.search.plan import EVERYTHING, Box, Chain, Entries, Interval, Sort, Test, any_of
+from fhir_server.search.plan_rules import natural_order
 from profiles.definitions import load
 from tests.search.cases import BASE_URL, CASES, NOW, ORDERED, REFUSED, RESOURCES, ZONE, Case
 
@@ -134,17 +136,25 @@ def test_a_chain_that_leads_to_too_many_types_asks_for_one() -> None:
         parse("Provenance", "target.name=x")
 
 
-def test_range_of_a_single_value_becomes_two_boxes() -> None:
+def test_range_of_an_instant_becomes_one_box() -> None:
     """`ge` and `lt` on Slot.start are joined, so that a store looks at one stretch of its index."""
     where = parse("Slot", "start=ge2026-01-01T00:00:00Z&start=lt2026-01-02T00:00:00Z").where
-    lo, hi, day = 1_767_225_600_000_000, 1_767_225_601_000_000, 86_400_000_000
+    lo, day = 1_767_225_600_000_000, 86_400_000_000
+
+    assert where == Test("start", "date", Interval(Box(lo_from=lo, lo_below=lo + day), brief=True), single=True)
+    assert natural_order(where) == (Sort("start", "date"),)
+
+
+def test_range_of_a_single_date_becomes_two_boxes() -> None:
+    """A birth date may be a year, which is longer than the day that is sought."""
+    where = parse("Patient", "birthdate=ge2026-01-01&birthdate=lt2026-02-01").where
+    (from_, to), (below, _) = (interval(text, ZoneInfo(ZONE)) for text in ("2026-01-01", "2026-02-01"))
 
     def test(box: Box) -> Test:
-        return Test("start", "date", Interval(box), single=True)
+        return Test("birthdate", "date", Interval(box), single=True)
 
-    assert where == any_of(
-        test(Box(hi_above=hi, lo_below=lo + day)), test(Box(lo_from=lo, lo_below=lo + day, hi_to=hi))
-    )
+    assert where == any_of(test(Box(hi_above=to, lo_below=below)), test(Box(lo_from=from_, lo_below=below, hi_to=to)))
+    assert natural_order(where) == ()
 
 
 def test_references_are_not_followed_blindly() -> None:

@@ -92,7 +92,7 @@ def server(request: pytest.FixtureRequest) -> Iterator[tuple[asyncio.AbstractEve
         seeds = (practitioner("dr-lee"), patient("anna"), schedule("lee", "Practitioner/dr-lee"), harness.slot("s"))
         loop.run_until_complete(harness.seed(*seeds))
         yield loop, harness
-        loop.run_until_complete(harness.parts.store.close())
+        loop.run_until_complete(harness.close())
     loop.close()
 
 

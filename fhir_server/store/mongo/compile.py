@@ -104,6 +104,8 @@ def condition(sought: Sought) -> Document:
             return {name: value for name, value in wanted.items() if value is not None}
         case Text(value, "exact"):
             return {"e": value}
+        case Text(value, "whole"):
+            return {"f": value}
         case Text(value, "contains"):
             return {"f": {"$regex": re.escape(value).replace("\0", "\\x00")}}
         case Text(value, _):
@@ -125,8 +127,11 @@ def _interval(shape: str, param: int, sought: Interval) -> Document:
     if sought.unit is not None:
         head["u"] = sought.unit
     if sought.box.hi_above is None:
-        return entry(shape, head | {"n": {"$in": list(spans(shape))}} | _bounds(shape, sought.box, None))
-    return _disjunction([entry(shape, head | {"n": span} | _bounds(shape, sought.box, span)) for span in spans(shape)])
+        return entry(
+            shape, head | {"n": {"$in": list(spans(shape, brief=sought.brief))}} | _bounds(shape, sought.box, None)
+        )
+    classes = spans(shape, brief=sought.brief)
+    return _disjunction([entry(shape, head | {"n": span} | _bounds(shape, sought.box, span)) for span in classes])
 
 
 def _bounds(shape: str, box: Box, span: int | None) -> Document:

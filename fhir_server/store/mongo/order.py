@@ -39,6 +39,13 @@ def names(tenant: str, query: Query, sort: Sort) -> list[str]:
     return [name(tenant, query, sort, span) for span in spans_of(sort)]
 
 
-def spans_of(sort: Sort) -> Iterable[int]:
+def is_brief(sort: Sort, query: Query) -> bool:
+    """Whether the query says that the sort's parameter has instants only."""
+    condition = own_condition(sort, query.where)
+    tests = condition.nodes if isinstance(condition, Any_) else (condition,)
+    return all(isinstance(each, Test) and isinstance(each.sought, Interval) and each.sought.brief for each in tests)
+
+
+def spans_of(sort: Sort, *, brief: bool = False) -> Iterable[int]:
     """The classes of length that have texts apart."""
-    return spans("date") if sort.shape == "date" else (0,)
+    return spans("date", brief=brief) if sort.shape == "date" else (0,)

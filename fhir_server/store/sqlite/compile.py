@@ -159,7 +159,12 @@ def _probe_test(type_: str, test: Test, at: str) -> Sql:
 def _drive_test(type_: str, test: Test) -> Sql:
     param = param_number(type_, test.param)
     if isinstance(test.sought, Interval):
-        return _union([interval_range(test.shape, param, test.sought, span) for span in spans(test.shape)])
+        return _union(
+            [
+                interval_range(test.shape, param, test.sought, span)
+                for span in spans(test.shape, brief=test.sought.brief)
+            ]
+        )
     head = Sql(f"SELECT key FROM {test.shape} WHERE param = ?", (param,))
     return head if test.sought is None else head + Sql(" AND ") + condition(test.sought)
 
@@ -175,6 +180,8 @@ def condition(sought: Sought) -> Sql:
             return Sql("code = ? AND system = ?", (code, system))
         case Text(value, "exact"):
             return Sql("exact = ?", (value,))
+        case Text(value, "whole"):
+            return Sql("folded = ?", (value,))
         case Text(value, "contains"):
             return Sql("instr(folded, ?) > 0", (value,))
         case Text(value, _):

@@ -7,6 +7,7 @@ in place, so a name that is changed breaks every entry that uses it.
 import apsw
 
 MOST_KNOWN = 50_000
+MOST_HEADS = 2_000
 
 
 class Names:
@@ -17,6 +18,7 @@ class Names:
         self._numbers: dict[str, int] = {}
         self._texts: dict[int, str] = {}
         self.last = 0
+        self.heads: dict[tuple[str, ...], bytes] = {}  # what entries begin with, as it is packed
 
     def number(self, text: str) -> int:
         """The number of a text, which is written when it is new."""
@@ -31,6 +33,13 @@ class Names:
         number = int(row[0])
         self._remember(number, text)
         return number
+
+    def keep_head(self, beginning: tuple[str, ...], packed: bytes) -> bytes:
+        """Remember what entries begin with."""
+        if len(self.heads) >= MOST_HEADS:
+            self.heads.clear()
+        self.heads[beginning] = packed
+        return packed
 
     def text(self, number: int) -> str:
         """The text of a number. Raises ValueError when there is none."""
@@ -50,6 +59,7 @@ class Names:
 
     def forget_after(self, last: int) -> None:
         """Forget the names after a number, which were rolled back."""
+        self.heads.clear()
         for number in [number for number in self._texts if number > last]:
             self._numbers.pop(self._texts.pop(number), None)
         self.last = last

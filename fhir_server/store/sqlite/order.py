@@ -82,7 +82,8 @@ def sources(type_: str, sort: Sort, own: Node | None) -> Sequence[Sql]:
         sought = test.sought if isinstance(test, Test) and isinstance(test.sought, Interval) else Interval(Box())
         if sort.shape == "quantity":
             sought = Interval(sought.box, sought.unit or "")
-        found += [interval_range(sort.shape, param, sought, span, "key, lo AS s0") for span in spans(sort.shape)]
+        classes = spans(sort.shape, brief=sought.brief)
+        found += [interval_range(sort.shape, param, sought, span, "key, lo AS s0") for span in classes]
     return found
 
 

@@ -7,6 +7,7 @@ A body that is not such an object lies as it is. `unpack(pack(body)) == body`, a
 """
 
 import re
+from functools import lru_cache
 from typing import Any
 
 import orjson
@@ -24,30 +25,55 @@ _REFERENCE_FORM = re.compile(r"([A-Z][A-Za-z]{1,40})/([A-Za-z0-9\-.]{1,64})(?:/_
 def pack(body: bytes, names: Names) -> bytes:
     """The packed form."""
     members = _members(body)
-    if members is None:
-        return bytes((_PLAIN,)) + body
-    out = bytearray()
-    _put_number(out, names.number("".join(members)))
-    for letter, value in members.items():
-        if letter.isupper():
-            _put_number(out, names.number(value))
-        elif type(value) is str:
-            _put_text(out, value, names)
-        elif type(value) is int:
+    packed = _packed(members, names) if members is not None else None
+    return packed if packed is not None else bytes((_PLAIN,)) + body
+
+
+def _packed(members: dict[str, Any], names: Names) -> bytes | None:
+    """The packed form of members; None when one of them cannot be packed."""
+    letters, values = "".join(members), tuple(members.values())
+    leading = _leading_names(letters)
+    # What entries begin with repeats with its names, all of it together.
+    beginning = (letters, *values[:leading])
+    head = names.heads.get(beginning)
+    if head is None:
+        if not all(type(value) is str for value in values[:leading]):
+            return None
+        head = names.keep_head(beginning, b"".join(map(_number, map(names.number, beginning))))
+    out = bytearray(head)
+    for letter, value in zip(letters[leading:], values[leading:], strict=True):
+        kind = type(value)
+        if kind is str:
+            if letter.isupper():
+                _put_number(out, names.number(value))
+            else:
+                _put_text(out, value, names)
+        elif letter.isupper():
+            return None
+        elif kind is int and value >= 0:
             out.append(_NUMBER)
             _put_number(out, value)
-        else:
+        elif kind is list and all(type(item) is str for item in value):
             out.append(_LIST)
             _put_number(out, len(value))
             for item in value:
                 _put_text(out, item, names)
+        else:
+            return None
     return bytes(out)
+
+
+@lru_cache(maxsize=1_024)
+def _leading_names(letters: str) -> int:
+    """How many of the first members are names."""
+    return next((n for n, letter in enumerate(letters) if not letter.isupper()), len(letters))
 
 
 def unpack(packed: bytes, names: Names) -> bytes:
     """The body again. Raises ValueError when it is not one that `pack` made."""
     if packed[:1] == bytes((_PLAIN,)):
-        if _members(packed[1:]) is not None:
+        members = _members(packed[1:])
+        if members is not None and all(map(_is_packable, members, members.values())):
             raise ValueError("an entry lies unpacked that should be packed")
         return packed[1:]
     try:
@@ -60,26 +86,20 @@ def unpack(packed: bytes, names: Names) -> bytes:
 
 
 def _members(body: bytes) -> dict[str, Any] | None:
-    """The members of a body that can be packed; None for any other."""
+    """The members of a body of the form that is packed; None for any other."""
     try:
         members = orjson.loads(body)
     except orjson.JSONDecodeError:
         return None
     if type(members) is not dict or orjson.dumps(members) != body:
         return None
-    for letter, value in members.items():
-        if len(letter) != 1 or not _is_packable(value, is_name=letter.isupper()):
-            return None
-    return members
+    return members if all(len(letter) == 1 for letter in members) else None
 
 
-def _is_packable(value: Any, *, is_name: bool) -> bool:
-    kind = type(value)
-    if is_name or kind is str:
-        return kind is str
-    if kind is int:
-        return bool(value >= 0)
-    return kind is list and all(type(item) is str for item in value)
+def _number(value: int) -> bytes:
+    out = bytearray()
+    _put_number(out, value)
+    return bytes(out)
 
 
 def _put_number(out: bytearray, value: int) -> None:
@@ -109,6 +129,15 @@ def _put_text(out: bytearray, text: str, names: Names) -> None:
         out.append(_TEXT)
         _put_number(out, len(encoded))
         out += encoded
+
+
+def _is_packable(letter: str, value: Any) -> bool:
+    kind = type(value)
+    if letter.isupper() or kind is str:
+        return kind is str
+    if kind is int:
+        return bool(value >= 0)
+    return kind is list and all(type(item) is str for item in value)
 
 
 class _Reading:

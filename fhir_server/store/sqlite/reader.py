@@ -2,7 +2,9 @@
 
 import heapq
 from collections.abc import Sequence
+from math import inf
 from pathlib import Path
+from time import monotonic
 
 import apsw
 
@@ -27,8 +29,17 @@ class Reader:
     ) -> None:
         self._folder, self._tenant, self._vfs = folder, tenant, vfs
         self.clinic = clinic
-        self.deadline = 0.0  # by `monotonic`; what still reads then is interrupted
+        self._deadline, self._turns = inf, 0
         self._chains: dict[str, tuple[apsw.Connection, Names]] = {CLINIC_CHAIN: (clinic, names or Names(clinic))}
+
+    def limit(self, deadline: float, turns: int) -> None:
+        """Interrupt what still reads at a time by `monotonic`, or has been asked more often than `turns`."""
+        self._deadline, self._turns = deadline, turns
+
+    def is_over(self) -> bool:
+        """Whether what reads is to be interrupted; SQLite asks after every turn of its work."""
+        self._turns -= 1
+        return self._turns < 0 or monotonic() > self._deadline
 
     def audited(self, query: AuditQuery) -> list[Recorded]:
         """Entries of changes, reads and refusals, in the query's order."""

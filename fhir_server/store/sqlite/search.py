@@ -9,14 +9,14 @@ The other conditions are probed, one resource at a time, and the page's end ends
 
 import heapq
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import islice
 from typing import Any, Literal
 
 import apsw
 
 from fhir_server.fhir.errors import Unprocessable
-from fhir_server.search.plan import All, Interval, Node, Query, Sort, Test, written
+from fhir_server.search.plan import All, Interval, Node, Query, Sort, Test
 from fhir_server.store.protocol import Page, Stored
 from fhir_server.store.sqlite import order
 from fhir_server.store.sqlite.compile import Sql, drive, probe
@@ -25,7 +25,7 @@ from fhir_server.store.sqlite.estimate import BROAD, Estimates
 Row = tuple[Any, ...]  # creation key, then a value for each sort
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Route:
     """How one page is found: the way, what leads, what each condition counted, and the statements in turn.
 
@@ -36,19 +36,8 @@ class Route:
     leader: Node | None
     counts: dict[Node, int]
     steps: tuple[tuple[Sql, ...], ...]
-
-    def lines(self) -> Iterator[str]:
-        """The route for people."""
-        yield f"Route: {self.way}" + (f", led by {written(self.leader)}" if self.leader is not None else "")
-        if self.counts:
-            yield "Counted in the indexes (up to a bound)"
-        for node, counted in self.counts.items():
-            yield f"  {counted:>8}  {written(node)}"
-        for number, step in enumerate(self.steps, 1):
-            for sql in step:
-                yield f"SQL, step {number}"
-                yield f"  {sql.text}"
-                yield f"  with {list(sql.args)}"
+    # More than the query's limit of a total were counted, so nobody counts again while the route is remembered.
+    is_past_limit: bool = field(default=False, compare=False)
 
 
 def run(connection: apsw.Connection, estimates: Estimates, query: Query) -> Page:
@@ -66,16 +55,35 @@ def _page(connection: apsw.Connection, estimates: Estimates, query: Query) -> Pa
     if route is None:
         route = choose(connection, estimates, query)
         estimates.routes.put(query, route)
-    total, exact = _total(connection, query, route)
     if query.count == 0:
-        return Page((), None, total, exact)
-    found = list(islice(_rows(connection, query, route), query.count + 1))
+        return Page((), None, *_total(connection, query, route))
+    rows = _rows(connection, query, route)
+    found = list(islice(rows, query.count + 1))
+    if route.is_past_limit and len(found) > query.count:
+        total, exact = query.total, False
+    else:
+        total, exact = _counted_on(connection, query, route, len(found), rows)
+        route.is_past_limit = not exact
     following = None
     if len(found) > query.count:
         key, *values = found[query.count - 1]
         following = (*values, key)
     keys = [row[0] for row in found[: query.count]]
     return Page(_fetch(connection, query.type, keys), following, total, exact)
+
+
+def _counted_on(
+    connection: apsw.Connection, query: Query, route: Route, found: int, rows: Iterator[Row]
+) -> tuple[int | None, bool]:
+    """The total after the rows of a first page; gathered candidates are counted on, other ways counted apart."""
+    if query.total is None or query.after is not None:
+        return _total(connection, query, route)
+    if found > query.count:
+        if route.way != "candidates":
+            return _total(connection, query, route)
+        found += sum(1 for _ in islice(rows, max(0, query.total - found + 1) if query.total >= 0 else None))
+    exact = query.total < 0 or found <= query.total
+    return (found if exact else query.total), exact
 
 
 def choose(connection: apsw.Connection, estimates: Estimates, query: Query) -> Route:
@@ -160,16 +168,26 @@ def _candidates(query: Query, conditions: tuple[Node, ...], leader: Node | None)
     driver = drive(query.type, leader) if leader is not None else None
     if driver is None:
         leader, driver = None, _every(query.type)
+    if not query.sort:
+        return _in_order_of_creation(query, driver, _others(conditions, leader))
     columns = [Sql(", ") + order.value(query.type, sort) + Sql(f" AS s{n}") for n, sort in enumerate(query.sort)]
     inner = Sql("SELECT r.key AS key")
     for column in columns:
         inner += column
     inner += Sql(" FROM resource r WHERE r.key IN (") + driver + Sql(") AND ")
     inner += probe(query.type, _others(conditions, leader), "r.key")
-    if not query.sort:
-        after = Sql(" AND r.key > ?", (query.after[-1],)) if query.after is not None else Sql("")
-        return inner + after + Sql(" ORDER BY r.key")
     return Sql("SELECT * FROM (") + inner + Sql(") WHERE ") + order.after(query) + Sql(order.by(query))
+
+
+def _in_order_of_creation(query: Query, driver: Sql, others: All) -> Sql:
+    """The leader's keys sorted first, so that no more of them are probed than the page needs."""
+    after = query.after[-1] if query.after is not None else 0
+    head = (
+        Sql("WITH c (key) AS MATERIALIZED (SELECT key FROM (")
+        + driver
+        + Sql(") WHERE key > ? ORDER BY key) ", (after,))
+    )
+    return head + Sql("SELECT c.key FROM c WHERE ") + probe(query.type, others, "c.key")
 
 
 def _sort_walk(

@@ -12,18 +12,16 @@ import os
 from collections import OrderedDict
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeVar
 
 from fhir_server.fhir.clock import Clock, Ids
 from fhir_server.fhir.errors import Conflict, NotFound
-from fhir_server.search.plan import Query
 from fhir_server.store.protocol import AuditEntry, AuditQuery, Recorded, Unit, Work
-from fhir_server.store.sqlite import search
-from fhir_server.store.sqlite.estimate import Estimates
 from fhir_server.store.sqlite.schema import CLINIC_MIGRATIONS, check_library, connect
-from fhir_server.store.sqlite.tenant import AuditFile, ClinicFile, unavailable_on_failure
+from fhir_server.store.sqlite.tenant import AuditFile, ClinicFile, TakesLong, unavailable_on_failure
 from fhir_server.store.tenants import NO_CLINIC, SERVER, check_name, is_name
 
 T = TypeVar("T")
@@ -70,12 +68,12 @@ class SqliteStore:
         quick: bool = False,
         may_lag: bool = False,  # noqa: ARG002
     ) -> T:
-        """Do `work` in one Unit. `quick` says that a read is a few look-ups, not worth another thread; none lags."""
+        """Do `work` in one Unit. `quick` says that a read is a few look-ups, never worth another thread; none lags."""
         with self._using(tenant) as files:
             if write:
                 return await files.clinic.write(work)
-            if quick:
-                return files.clinic.read_here(work)
+            with suppress(TakesLong):
+                return files.clinic.read_here(work, quick=quick)
             loop = asyncio.get_running_loop()
             return await loop.run_in_executor(self._pool, files.clinic.read_in_pool, work)
 
@@ -91,16 +89,6 @@ class SqliteStore:
             return await unit.audited(query)
 
         return await self.run(SERVER, work, write=False)
-
-    async def explain(self, tenant: str, query: Query) -> search.Route:
-        """How a search would run."""
-        if not self._has(tenant):
-            raise NotFound(NO_CLINIC)
-        connection = connect(self._path(tenant) / "clinic.db", CLINIC_MIGRATIONS)
-        try:
-            return search.choose(connection, Estimates(), query)
-        finally:
-            connection.close()
 
     async def create_tenant(self, tenant: str) -> None:
         """Make an empty tenant. Raises Conflict when there is one, BadRequest when it cannot be a name."""

@@ -2,6 +2,7 @@
 
 import fcntl
 from collections.abc import Sequence
+from math import inf
 from pathlib import Path
 from queue import Empty, LifoQueue
 from time import monotonic
@@ -22,6 +23,10 @@ from fhir_server.store.sqlite.unit import SqliteUnit, drive
 T = TypeVar("T")
 
 LONGEST_READ_SECONDS = 10.0
+# SQLite's work is counted in turns of so many steps; about a millisecond of it is done in the event loop's thread
+# before a reader's takes it over.
+_STEPS_A_TURN, _TURNS_HERE = 1_000, 10
+_ANY = 1 << 62
 _FAILURES = (apsw.FullError, apsw.IOError, apsw.BusyError, apsw.CantOpenError, apsw.ReadOnlyError)
 
 
@@ -38,6 +43,10 @@ class unavailable_on_failure:  # noqa: N801 - a context manager, without the cos
             ) from error
         if isinstance(error, _FAILURES):
             raise Unavailable("The store cannot take this now; nothing was changed. Try again later.") from error
+
+
+class TakesLong(Exception):
+    """A read is more work than belongs into the event loop's thread; nothing came of it."""
 
 
 class ClinicFile:
@@ -64,9 +73,17 @@ class ClinicFile:
         result: T = await self._writer.submit(work)
         return result
 
-    def read_here(self, work: Work[T]) -> T:
-        """Do quick `work` in this thread, which must be the event loop's."""
-        return self._read(self._reader, work)
+    def read_here(self, work: Work[T], *, quick: bool) -> T:
+        """Do `work` in this thread, which must be the event loop's. Raises TakesLong unless it is known to be quick.
+
+        A search that ends soon costs less so than its way to another thread and back.
+        """
+        try:
+            return self._read(self._reader, work, _ANY if quick else _TURNS_HERE)
+        except Unprocessable as error:
+            if not quick and isinstance(error.__cause__, apsw.InterruptError):
+                raise TakesLong from error
+            raise
 
     def read_in_pool(self, work: Work[T]) -> T:
         """Do `work` in this thread, of the pool of readers."""
@@ -92,17 +109,18 @@ class ClinicFile:
         connection.execute("PRAGMA query_only=ON")
         connection.execute("PRAGMA wal_autocheckpoint=0")  # the writer is the one checkpointer
         reader = Reader(self._path.parent, self._tenant, self._vfs, connection)
-        connection.set_progress_handler(lambda: monotonic() > reader.deadline, 200_000)
+        connection.set_progress_handler(reader.is_over, _STEPS_A_TURN)
         return reader
 
-    def _read(self, reader: Reader, work: Work[T]) -> T:
+    def _read(self, reader: Reader, work: Work[T], turns: int = _ANY) -> T:
         connection = reader.clinic
-        reader.deadline = monotonic() + LONGEST_READ_SECONDS
+        reader.limit(monotonic() + LONGEST_READ_SECONDS, turns)
         with unavailable_on_failure():
             connection.execute("BEGIN")  # one snapshot for all that the work reads
             try:
                 return drive(work, SqliteUnit(reader, self._clock, self._ids, self._estimates))
             finally:
+                reader.limit(inf, _ANY)  # what was begun is ended
                 connection.execute("COMMIT")
 
     def _commit(self, batch: Sequence[Job[Work[Any]]]) -> None:
