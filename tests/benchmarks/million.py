@@ -91,9 +91,9 @@ async def measure(parts: Parts, store: MongoStore, slots: int) -> dict[str, tupl
     return found
 
 
-async def run(slots: int) -> dict[str, tuple[float, float]]:
-    """Make the clinic in this process's database server, and measure."""
-    parts = clinic.parts_of(mongod.server().uri("million"))
+async def run(uri: str, slots: int) -> dict[str, tuple[float, float]]:
+    """Make the clinic in a database, and measure."""
+    parts = clinic.parts_of(uri)
     store = parts.store
     assert isinstance(store, MongoStore)
     try:
@@ -110,7 +110,8 @@ def main(given: list[str] | None = None) -> int:
     parser.add_argument("--slots", type=int, default=1_000_000)
     parser.add_argument("--check", action="store_true")
     arguments = parser.parse_args(given)
-    found = asyncio.run(run(arguments.slots))
+    with mongod.on_disk() as server:
+        found = asyncio.run(run(server.uri(), arguments.slots))
     for search, (server, whole) in found.items():
         sys.stdout.write(f"{search:90} server {server:6.1f} ms   whole {whole:6.1f} ms\n")
     return int(arguments.check and found[FIGURE][0] > LONGEST_MILLISECONDS)

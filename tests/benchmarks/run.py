@@ -292,8 +292,8 @@ def main(given: list[str] | None = None) -> int:
     with tempfile.TemporaryDirectory(prefix="fhir-bench-") as folder:
         made = report(measure(Path(folder) / "data", Path(folder) / "bare", arguments), arguments)
         if not arguments.only_embedded:
-            uri = mongod.server().uri("bench")
-            mongo = report(measure(uri, Path(folder) / "bare-mongo", arguments), arguments)
+            with mongod.on_disk() as server:
+                mongo = report(measure(server.uri(), Path(folder) / "bare-mongo", arguments), arguments)
             made["mongo"] = {part: mongo[part] for part in ("kinds", "values")}
     arguments.out.parent.mkdir(parents=True, exist_ok=True)
     arguments.out.write_text(json.dumps(made, indent=2) + "\n")
