@@ -17,7 +17,7 @@ from fhir_server.audit import surface
 from fhir_server.audit.parameters import OWN_PARAMETERS
 from fhir_server.audit.sealer import Sealer
 from fhir_server.audit.witness import FileWitness
-from fhir_server.booking import index, receipt, sweeper, write_rules
+from fhir_server.booking import care, receipt, sweeper, write_rules
 from fhir_server.clinics import Clinics
 from fhir_server.fhir.clock import Clock, Ids, system_clock
 from fhir_server.interactions import search_parameters
@@ -90,7 +90,8 @@ def make_parts(
         ids,
         TABLE,
         RULES,
-        index.OWN_ENTRIES,
+        care.OWN_ENTRIES,
+        care.STAMPS,
         lambda tenant: discovery.capability_security(TenantUrls(settings.origin, tenant)),
     )
     clinics = Clinics(server, store)

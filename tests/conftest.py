@@ -8,8 +8,17 @@ import pytest
 from fhir_server.fhir.clock import Ids
 from fhir_server.store.protocol import Store
 from tests import mongo_rules
-from tests.harness import STORES, Harness, SteppingClock, fixed_ids, make_harness, open_store, practitioner, schedule
-from tests.harness import patient as make_patient
+from tests.harness import (
+    STORES,
+    Harness,
+    SteppingClock,
+    cared_for,
+    fixed_ids,
+    make_harness,
+    open_store,
+    practitioner,
+    schedule,
+)
 
 
 @pytest.fixture(params=STORES)
@@ -59,7 +68,7 @@ async def clinic(harness: Harness) -> Harness:
     """The server with people and schedules: dr-lee and dr-kim, anna and ben, no slots yet."""
     await harness.seed(
         *map(practitioner, ("dr-lee", "dr-kim")),
-        *map(make_patient, ("anna", "ben")),
+        *map(cared_for, ("anna", "ben")),
         schedule("lee", "Practitioner/dr-lee"),
         schedule("kim", "Practitioner/dr-kim"),
     )

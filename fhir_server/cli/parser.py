@@ -34,6 +34,7 @@ def make_parser() -> Parser:
     _user(commands)
     _client(commands)
     _data(commands)
+    _booking(commands)
     _operation(commands)
     return parser
 
@@ -122,6 +123,16 @@ def _user(commands: Any) -> None:
     )
     disable.add_argument("tenant", metavar="TENANT")
     disable.add_argument("name", metavar="NAME")
+    codes = _command(
+        group,
+        "totp",
+        "users:one_time_codes",
+        "Have a person give a code from an authenticator app at sign-in.",
+        "user totp northside dr-may",
+    )
+    codes.add_argument("tenant", metavar="TENANT")
+    codes.add_argument("name", metavar="NAME")
+    codes.add_argument("--off", action="store_true", help="ask for no code any more")
 
 
 def _client(commands: Any) -> None:
@@ -180,6 +191,31 @@ def _data(commands: Any) -> None:
     import_.add_argument("files", metavar="FILE", nargs="+")
     import_.add_argument("--unpack", action="store_true", help="store what Bundles carry, instead of the Bundles")
     import_.add_argument("--report", metavar="FILE", help="write each refusal to this file as a line of JSON")
+
+
+def _booking(commands: Any) -> None:
+    rules = _group(commands, "rules", "A clinic's booking rules.")
+    apply = _command(
+        rules, "apply", "booking:apply", "Check a file of booking rules by its JSON Schema, and put them on the "
+        "services that it names, all or none.", "rules apply northside rules.json",
+    )  # fmt: skip
+    apply.add_argument("tenant", metavar="TENANT")
+    apply.add_argument("file", metavar="FILE")
+    apply.add_argument("--check", action="store_true", help="check the file only")
+    slots = _group(commands, "slots", "A provider's free times.")
+    days, times = "2026-12-01 --to 2026-12-31", "2026-12-24T12:00:00 --to 2026-12-27"
+    for name, text, example in (
+        ("generate", "Make free slots from the hours of a schedule's providers; run again it changes nothing.", days),
+        ("close", "Close the free slots of a schedule in a range; what is taken stays.", times),
+        ("reopen", "Reopen what was closed in a range.", times),
+    ):
+        words = f"slots {name} northside lee-consultation --from {example}"
+        parser = _command(slots, name, f"booking:{name}", text, words)
+        parser.add_argument("tenant", metavar="TENANT")
+        parser.add_argument("schedule", metavar="SCHEDULE", help="the id of the Schedule")
+        kind = "DAY" if name == "generate" else "TIME"
+        parser.add_argument("--from", dest="start", required=True, metavar=kind)
+        parser.add_argument("--to", dest="end", required=True, metavar=kind)
 
 
 def _operation(commands: Any) -> None:

@@ -49,13 +49,16 @@ class Grant:
     """What may be done on one type: scope letters (`cruds`), on resources that match `rows`.
 
     `elements` None: whole resources; else the only top-level elements that are shown.
-    `rule` names the grant in audit entries.
+    `rule` names the grant in audit entries; `purpose` is the code of v3-ActReason that it is for, where it is not that
+    of the role. `but_others` is the id of the one patient whose part in a shared Appointment is shown ('': all).
     """
 
     letters: frozenset[str]
     rows: Node = EVERYTHING
     elements: frozenset[str] | None = None
     rule: str = ""
+    purpose: str = ""
+    but_others: str = ""
 
 
 @dataclass(frozen=True, slots=True)

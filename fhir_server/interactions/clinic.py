@@ -26,6 +26,8 @@ _MOST_REGISTRIES = 256
 # A write rule sees the resource before (None: new) and after (None: deleted) and returns what to store; it may
 # write other resources in the same Unit, and raises a FhirError to refuse.
 Rule = Callable[["Repository", Resource | None, Resource | None], Awaitable[Resource | None]]
+# A stamp sees a resource before (None: new) and as it is about to be stored, and sets the server's tags.
+Stamp = Callable[["Repository", Resource | None, Resource], Awaitable[None]]
 
 
 class StructureCheck(Protocol):
@@ -49,6 +51,7 @@ class Server:
     rules: Mapping[str, Rule] = field(default_factory=dict)
     # Index entries that only the server's own rules search by, beside those of the search parameters.
     own_entries: Mapping[str, Callable[[Resource, tzinfo, str], Entries]] = field(default_factory=dict)
+    stamps: Mapping[str, Stamp] = field(default_factory=dict)
     # `CapabilityStatement.rest.security` of a tenant.
     security: Callable[[str], Resource] = lambda _: {"cors": True}
     # CapabilityStatements as they are sent, with their ETags.

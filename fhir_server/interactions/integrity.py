@@ -82,7 +82,7 @@ async def _check_deletion(repository: Repository, deleted: Stored) -> None:
             break
     if not referrers:
         return
-    named = [f"{each.type}/{each.id}" for each in referrers if any(repository.may_see(each, letter) for letter in "rs")]
+    named = [f"{each.type}/{each.id}" for each in referrers if await _is_seen(repository, each)]
     told = ", ".join(named[:_MOST_NAMED])
     others = len(named) < len(referrers) or len(named) > _MOST_NAMED
     raise Conflict(
@@ -106,3 +106,7 @@ def _references(stored: Stored | None) -> Iterator[tuple[str, str]]:
             open_ += [(f"{at}.{name}", held) for name, held in value.items() if isinstance(held, dict | list)]
         elif isinstance(value, list):
             open_ += [(f"{at}[{n}]", held) for n, held in enumerate(value)]
+
+
+async def _is_seen(repository: Repository, stored: Stored) -> bool:
+    return await repository.may_see(stored, "r") or await repository.may_see(stored, "s")

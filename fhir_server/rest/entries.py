@@ -52,9 +52,9 @@ class PipelineEntries:
         if found.interaction.handler is None:
             raise BadRequest("This operation is more than one Unit, and so no part of a transaction.")
         recorder = events.Recorder(self._server.clock, self._as_request(entry), self._access, found)
-        answer, done = await handled(call, found, recorder, unit, self._request.address)
+        answer, done, decided = await handled(call, found, recorder, unit, self._request.address)
         if not done and found.interaction.action and (found.interaction.writes or self._server.settings.audit_reads):
-            done = recorder.seen(answer.shown)
+            done = recorder.seen(answer.shown, decided)
         for event in done:
             await unit.audit(event.entry())
         return answer

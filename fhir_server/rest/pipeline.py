@@ -24,6 +24,7 @@ from fhir_server.interactions.prefer import prefers
 from fhir_server.interactions.repository import Repository
 from fhir_server.rest import events, receive
 from fhir_server.rest.entries import PipelineEntries
+from fhir_server.rest.events import Decided
 from fhir_server.rest.request import Request, Response
 from fhir_server.rest.respond import respond
 from fhir_server.rest.running import RunningJobs
@@ -137,25 +138,26 @@ class Pipeline:
         if interaction.outside is not None:
             answer = await interaction.outside(replace(call, units=PipelineUnits(self._store, call, request.address)))
             if interaction.action:
-                await self._store.record(call.clinic.name, [event.entry() for event in recorder.seen(())])
+                await self._store.record(call.clinic.name, [event.entry() for event in recorder.seen((), {})])
                 self._forget(call.clinic.name)
             return answer
 
-        async def work(unit: Unit) -> tuple[Answer, list[Event]]:
-            answer, done = await handled(call, found, recorder, unit, request.address)
+        async def work(unit: Unit) -> tuple[Answer, list[Event], Decided]:
+            answer, done, decided = await handled(call, found, recorder, unit, request.address)
             if interaction.writes and interaction.name != "transaction":  # which has checked its entries
                 await integrity.check(Repository(unit, call.clinic, call.access), answer.written)
             for event in done:
                 await unit.audit(event.entry())
-            return answer, done
+            return answer, done, decided
 
         writes, quick = interaction.writes, interaction.is_quick
         may_lag = not writes and interaction.name in self._server.settings.read_secondaries
-        answer, done = await self._store.run(call.clinic.name, work, write=writes, quick=quick, may_lag=may_lag)
+        run = self._store.run(call.clinic.name, work, write=writes, quick=quick, may_lag=may_lag)
+        answer, done, decided = await run
         if any(stored.type == search_parameters.TYPE for stored in answer.written):
             self._forget(call.clinic.name)
         if not done and interaction.action and (writes or self._server.settings.audit_reads):
-            seen = recorder.seen(answer.shown)
+            seen = recorder.seen(answer.shown, decided)
             await self._store.record(call.clinic.name, [event.entry() for event in seen])
         return answer
 
@@ -199,11 +201,12 @@ class PipelineUnits:
 
 async def handled(
     call: Call, found: Found, recorder: events.Recorder, unit: Unit, address: str
-) -> tuple[Answer, list[Event]]:
-    """What the handler answers, and the events of what it changed."""
+) -> tuple[Answer, list[Event], Decided]:
+    """What the handler answers, the events of what it changed, and which grants let through what it saw."""
     assert found.interaction.handler is not None
     repository = Repository(unit, call.clinic, call.access, address=address)
     answer = await found.interaction.handler(call, repository)
     answer.headers |= repository.headers
     answer.written = answer.written or [change.stored for change in repository.changes]
-    return answer, recorder.changes(repository.changes)
+    done = recorder.changes(repository.changes, repository.decided) + recorder.noted(repository.noted)
+    return answer, done, repository.decided

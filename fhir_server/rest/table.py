@@ -27,6 +27,7 @@ from fhir_server.interactions import (
 from fhir_server.interactions.interaction import Interaction
 from fhir_server.interactions.operations import convert, everything, explain, jobs, meta, reindex, validate
 from fhir_server.rest import capabilities
+from smart_auth.surfaces import explain as access_explain
 
 TABLE: tuple[Interaction, ...] = (
     Interaction("capabilities", "GET", "metadata", "", "E", capabilities.handle, is_quick=True),
@@ -65,6 +66,7 @@ TABLE: tuple[Interaction, ...] = (
     Interaction("operation", "POST", "{type}/{id}/$validate", "r", "E", validate.handle, "any"),
     Interaction("operation", "GET", "{type}/$explain", "", "E", explain.handle),
     Interaction("operation", "POST", "$convert", "", "E", convert.handle, "any"),
+    Interaction("operation", "GET", "$access-explain", "", "E", access_explain.handle),
     Interaction("operation", "POST", "$reindex", "", "E", None, "parameters", outside=reindex.handle),
     Interaction("operation", "GET", "_async/{id}", "", "E", jobs.poll, is_quick=True),
     Interaction("operation", "DELETE", "_async/{id}", "", "D", jobs.cancel),

@@ -92,7 +92,10 @@ class Explained:
 
 @dataclass(frozen=True, slots=True)
 class HistoryQuery:
-    """One page of versions, newest first: of one resource, one type (`id` None) or all types (`types` empty)."""
+    """One page of versions, newest first: of one resource, one type (`id` None) or all types (`types` empty).
+
+    `after` is the place of a version: (updated, key, version).
+    """
 
     types: tuple[str, ...] = ()
     id: str | None = None

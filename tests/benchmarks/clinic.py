@@ -206,7 +206,7 @@ async def _store(parts: Parts, resources: Iterator[Resource]) -> None:
         repository = Repository(unit, clinic, access)
         for resource in batch:
             await repository.create(resource, id_=resource["id"])
-        for event in recorder.changes(repository.changes):
+        for event in recorder.changes(repository.changes, repository.decided):
             await unit.audit(event.entry())
 
     while batch := list(islice(resources, _BATCH)):

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.benchmarks import growth
+from tests.benchmarks import grants, growth
 from tests.benchmarks.run import FIGURES, KINDS, main
 
 
@@ -22,6 +22,12 @@ def test_the_benchmarks_run_and_write_their_results(tmp_path: Path, capsys: pyte
     assert set(made["figures"]) == {figure.name for figure in FIGURES}
     table = capsys.readouterr().out
     assert all(table.count(f"\n{kind} ") >= 2 for kind in KINDS)
+
+
+async def test_a_token_and_its_grants_cost_at_most_sixty_microseconds(tmp_path: Path) -> None:
+    """Of CPU time, once the token is known."""
+    for caller, took in (await grants.measured(tmp_path, 1_000)).items():
+        assert took < grants.MOST_IN_MICROSECONDS, caller
 
 
 def test_the_growth_of_searches_is_told(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
