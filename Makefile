@@ -55,7 +55,7 @@ format: $(INSTALLED)
 types: $(INSTALLED)
 	$(BIN)/mypy
 
-bench: $(INSTALLED)
+bench: $(INSTALLED) $(MONGOD)
 	$(BIN)/python -m tests.benchmarks.run
 
 soak: $(INSTALLED) $(WHEEL) $(MONGOD)

@@ -71,7 +71,7 @@ def store_for(settings: Settings, clock: Clock, ids: Ids) -> Store:
         return SqliteStore(settings.data, clock, ids)
     from fhir_server.store.mongo.store import MongoStore  # the driver takes time to load, and most need it never
 
-    return MongoStore(settings.store, clock, ids, secondaries=settings.read_secondaries)
+    return MongoStore(settings.store, clock, ids)
 
 
 def make_parts(
@@ -98,7 +98,7 @@ def make_parts(
     policies = Policies(tables.resource_types, tables.compartments["Patient"])
 
     async def record(event: AuthEvent) -> None:
-        await store.record(event.tenant if store.has(event.tenant) else "", [e.entry() for e in to_events(event)])
+        await store.record(event.tenant if await store.has(event.tenant) else "", [e.entry() for e in to_events(event)])
 
     async def access(tenant: str, agent: Agent, surface: str) -> Access:
         return policies.access_for(agent, surface, (await clinics.get(tenant)).parser, clock())

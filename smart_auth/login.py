@@ -86,7 +86,7 @@ def routes(services: Services) -> APIRouter:
 async def _form(
     services: Services, tenant: str, request: Request, query: str, name: str = "", error: str = ""
 ) -> Response:
-    if not services.store.has(tenant):
+    if not await services.store.has(tenant):
         raise NotFound("There is no such clinic here.")
     urls = services.urls(tenant)
     app, targets = await _app(services, tenant, query)

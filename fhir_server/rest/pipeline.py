@@ -151,7 +151,9 @@ class Pipeline:
             return answer, done, decided
 
         writes, quick = interaction.writes, interaction.is_quick
-        answer, done, decided = await self._store.run(call.clinic.name, work, write=writes, quick=quick)
+        may_lag = not writes and interaction.name in self._server.settings.read_secondaries
+        run = self._store.run(call.clinic.name, work, write=writes, quick=quick, may_lag=may_lag)
+        answer, done, decided = await run
         if any(stored.type == search_parameters.TYPE for stored in answer.written):
             self._forget(call.clinic.name)
         if not done and interaction.action and (writes or self._server.settings.audit_reads):

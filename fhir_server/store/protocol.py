@@ -206,8 +206,10 @@ Work = Callable[[Unit], Awaitable[T]]
 class Store(Protocol):
     """All tenants' data."""
 
-    async def run(self, tenant: str, work: Work[T], *, write: bool, quick: bool = False) -> T:
+    async def run(self, tenant: str, work: Work[T], *, write: bool, quick: bool = False, may_lag: bool = False) -> T:
         """Do `work` in one Unit and return its result once it is durable; `quick`: a read of a few look-ups.
+
+        `may_lag`: a read may be of a moment ago, if that lets another machine answer it.
 
         When `work` raises, nothing of it is stored, and the error comes only after what it may have seen is
         durable. Raises Unavailable when the store cannot do it now.
@@ -216,7 +218,7 @@ class Store(Protocol):
     async def record(self, tenant: str, entries: Sequence[AuditEntry]) -> None:
         """Record what happened without a change (reads, refusals); durable at return."""
 
-    def has(self, tenant: str) -> bool:
+    async def has(self, tenant: str) -> bool:
         """Whether there is a tenant of this name."""
 
     async def create_tenant(self, tenant: str) -> None:

@@ -45,11 +45,11 @@ class Tokens:
     service: str
 
 
-def parts_of(folder: Path, store: Store | None = None) -> Parts:
-    """The server's parts over a folder."""
+def parts_of(place: Path | str, store: Store | None = None) -> Parts:
+    """The server's parts over a folder, or over the database of a connection string."""
+    where: Any = {"store": place} if str(place).startswith("mongodb") else {"data": Path(place)}
     reads = os.environ.get("FHIR_SERVER_AUDIT_READS", "true") == "true"
-    settings = Settings(data=folder, origin=ORIGIN, proposals_per_hour=0, audit_reads=reads)
-    return make_parts(settings, store=store)
+    return make_parts(Settings(**where, origin=ORIGIN, proposals_per_hour=0, audit_reads=reads), store=store)
 
 
 async def make(parts: Parts, *, schedules: int = 1, slots: int = 1, patients: int = 0) -> Tokens:
@@ -145,11 +145,11 @@ def instant(moment: datetime) -> str:
     return moment.astimezone(UTC).isoformat().replace("+00:00", "Z")
 
 
-def run_in(folder: Path, work: Callable[[Parts], Awaitable[Any]]) -> Any:
-    """Do `work` on the parts over a folder, in a loop of its own, and close them."""
+def run_in(place: Path | str, work: Callable[[Parts], Awaitable[Any]]) -> Any:
+    """Do `work` on the parts over a folder or database, in a loop of its own, and close them."""
 
     async def whole() -> Any:
-        parts = parts_of(folder)
+        parts = parts_of(place)
         try:
             return await work(parts)
         finally:

@@ -40,7 +40,7 @@ def _observation(n: int) -> dict[str, object]:
 async def _filled(folder: Path) -> Store:
     clock = SteppingClock()
     store = open_store("sqlite", folder, clock, fixed_ids(clock))
-    if not store.has("demo"):
+    if not await store.has("demo"):
         await store.create_tenant("demo")
 
         async def fill(unit: Unit) -> None:
