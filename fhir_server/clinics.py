@@ -1,7 +1,8 @@
 """The clinics that this process serves: each is made from its kept settings when it is first asked for.
 
-Kept values: `setting/clinic` (JSON: zone, cors_origins), `secret/pages` (the key of its page links) and
-`setting/app-origins` (JSON: the origins of its registered apps, which may call it from a browser too).
+Kept values: `setting/clinic` (JSON: zone, cors_origins), `secret/pages` (the key of its page links),
+`setting/app-origins` (JSON: the origins of its registered apps, which may call it from a browser too) and
+`setting/search-parameters` (its own search parameters).
 """
 
 import json
@@ -11,9 +12,8 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from fhir_server.fhir.clock import Micros
 from fhir_server.fhir.errors import BadRequest
-from fhir_server.interactions.clinic import Clinic, Server
-from fhir_server.search.extract import Extractor, Walk
-from fhir_server.search.parse import Parser
+from fhir_server.interactions import search_parameters
+from fhir_server.interactions.clinic import Clinic, Server, search_tools
 from fhir_server.store.protocol import Store, Unit
 
 # After this long, a change of a clinic's settings by another process is seen.
@@ -44,7 +44,6 @@ class Clinics:
         self._server = server
         self._store = store
         self._known: dict[str, tuple[Micros, Clinic]] = {}
-        self._walks: dict[str, Walk] = {}
 
     async def get(self, tenant: str) -> Clinic:
         """The clinic. Raises NotFound when there is none of this name."""
@@ -59,29 +58,28 @@ class Clinics:
         self._known[tenant] = (now, clinic)
         return clinic
 
+    def forget(self, tenant: str) -> None:
+        """Make the clinic anew when it is next asked for: what it is made of was changed."""
+        self._known.pop(tenant, None)
+
     def served(self) -> list[Clinic]:
         """The clinics that were asked for in this process."""
         return [clinic for _, clinic in self._known.values()]
 
-    def _make(self, tenant: str, stored: bytes | None, secret: bytes | None, apps: bytes | None) -> Clinic:
+    def _make(
+        self, tenant: str, stored: bytes | None, secret: bytes | None, apps: bytes | None, custom: bytes | None
+    ) -> Clinic:
         assert secret is not None
         settings = ClinicSettings(**json.loads(stored)) if stored is not None else ClinicSettings()
         base_url = f"{self._server.settings.origin}/{tenant}/fhir"
         zone = ZoneInfo(settings.zone)
-        extractor = Extractor(
-            self._server.registry,
-            zone=zone,
-            base_url=base_url,
-            texts=True,
-            content=self._server.settings.content_search,
-            walks=self._walks,
-        )
-        parser = Parser(self._server.registry, zone, base_url, texts=True, content=self._server.settings.content_search)
+        kept = custom or b""
+        registry, extractor, parser = search_tools(self._server, zone, base_url, kept)
         origins = frozenset((*settings.cors_origins, *(json.loads(apps) if apps is not None else ())))
-        return Clinic(tenant, base_url, zone, secret, origins, extractor, parser, self._server)
+        return Clinic(tenant, base_url, zone, secret, origins, extractor, parser, self._server, registry, kept)
 
 
-_Kept = tuple[bytes | None, bytes | None, bytes | None]
+_Kept = tuple[bytes | None, bytes | None, bytes | None, bytes | None]
 
 
 async def _kept(unit: Unit) -> _Kept:
@@ -89,6 +87,7 @@ async def _kept(unit: Unit) -> _Kept:
         await unit.peek("setting", "clinic"),
         await unit.peek("secret", "pages"),
         await unit.peek("setting", "app-origins"),
+        await search_parameters.kept(unit),
     )
 
 

@@ -7,6 +7,11 @@ from pathlib import Path
 from typing import Any, get_type_hints
 
 PREFIX = "FHIR_SERVER_"
+# The interactions that may read from secondaries.
+READING = frozenset({
+    "read", "vread", "search-type", "search-system", "search-compartment",
+    "history-instance", "history-type", "history-system", "operation", "$conflicts", "$find", "$match",
+})  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,8 +22,8 @@ class Settings:
     """The folder of the embedded store."""
     store: str = ""
     """A MongoDB connection string (`mongodb://…`) in place of the embedded store; see docs/mongodb.md."""
-    read_secondaries: bool = False
-    """Whether reads and searches may ask MongoDB's secondaries, and then may lag behind by a moment."""
+    read_secondaries: tuple[str, ...] = ()
+    """Interactions, by their names such as search-type, that may ask MongoDB's secondaries, and so may lag behind."""
     origin: str = "http://127.0.0.1:8000"
     """The public base URL of the server, without a trailing slash; every link begins with it."""
     trusted_proxies: tuple[str, ...] = ()
@@ -35,6 +40,8 @@ class Settings:
     """The most entries of a batch or transaction."""
     content_search: bool = False
     """Whether every word of a resource is indexed, for `_content`; it makes the index about twice as large."""
+    referential_integrity: str = "lenient"
+    """strict: references lead to resources that there are, and what is referred to is not deleted; or lenient."""
     page_size: int = 20
     """Matches on a page when `_count` is not given."""
     largest_page: int = 1_000
@@ -61,6 +68,10 @@ class Settings:
     audit_retention_days: int = 2_190
     """How long audit entries are kept at least; `audit purge` refuses to remove younger ones."""
 
+    def __post_init__(self) -> None:
+        if self.referential_integrity not in ("strict", "lenient"):
+            raise ValueError(f"{PREFIX}REFERENTIAL_INTEGRITY must be strict or lenient.")
+
 
 def from_environment(environment: Mapping[str, str] = os.environ) -> Settings:
     """The settings of the environment. Raises ValueError that names an unknown or malformed variable."""
@@ -73,6 +84,9 @@ def from_environment(environment: Mapping[str, str] = os.environ) -> Settings:
                 raise ValueError(f"{variable} is no setting of this server; see docs/settings.md.")
             name = known[variable]
             given[name] = _value(variable, text, types[name])
+    unknown = sorted(set(given.get("read_secondaries", ())) - READING)
+    if unknown:
+        raise ValueError(f"{PREFIX}READ_SECONDARIES: '{unknown[0]}' is none of {', '.join(sorted(READING))}.")
     return Settings(**given)
 
 

@@ -1,4 +1,7 @@
-"""The codes of every value set that a required binding names (FHIR R4 valueset.html#compositions)."""
+"""The codes of every value set that a required binding names, and how code systems are ordered.
+
+Source: FHIR R4 valueset.html#compositions, codesystem.html#hierarchy.
+"""
 
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
@@ -61,6 +64,21 @@ class CodeTable:
         for rule in part.get("filter", []):
             codes &= _filtered(system, rule)
         return codes
+
+
+def parents(code_systems: Mapping[str, Resource]) -> dict[str, dict[str, list[str]]]:
+    """Code system -> code -> the codes right above it, for the systems whose content is complete."""
+    made: dict[str, dict[str, list[str]]] = {}
+    for url, system in sorted(code_systems.items()):
+        if system["content"] == "complete":
+            above: Codes = {}
+            for concept, over in _concepts(system.get("concept", [])):
+                if over:
+                    above.setdefault(concept["code"], set()).add(over[-1])
+                for below in (p["valueCode"] for p in concept.get("property", []) if p["code"] == "child"):
+                    above.setdefault(below, set()).add(concept["code"])
+            made[url] = {code: sorted(over) for code, over in sorted(above.items())}
+    return made
 
 
 def _concepts(concepts: Iterable[Any], above: tuple[str, ...] = ()) -> Iterator[tuple[Any, tuple[str, ...]]]:

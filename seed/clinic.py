@@ -44,12 +44,12 @@ async def is_made(store: Store) -> bool:
     async def work(unit: Unit) -> bool:
         return await unit.peek(*_KEPT) is not None
 
-    return store.has(TENANT) and await store.run(TENANT, work, write=False, quick=True)
+    return await store.has(TENANT) and await store.run(TENANT, work, write=False, quick=True)
 
 
 async def make_demo(store: Store, clinics: Clinics, clock: Clock, command: Command) -> Outcome:
     """Make the demo clinic. Raises Conflict when there is one."""
-    if not store.has(TENANT):
+    if not await store.has(TENANT):
         await store.create_tenant(TENANT)
 
     async def prepare(unit: Unit) -> None:

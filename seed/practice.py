@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import time
 from typing import Any
 
-from fhir_server.fhir.own import BOOKING_RULES, CODES
+from fhir_server.fhir.own import BOOKING_RULES, CODES, INTAKE, PREPARATION
 
 Resource = dict[str, Any]
 ZONE = "America/New_York"
@@ -18,6 +18,7 @@ NPI_SYSTEM = "http://hl7.org/fhir/sid/us-npi"
 _CORE = "http://hl7.org/fhir/us/core/StructureDefinition"
 _NUCC = "http://nucc.org/provider-taxonomy"
 ORGANIZATION = "harbour-clinic"
+FORM = "before-your-visit"
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +31,7 @@ class Service:
     location: str
     comment: str
     rules: Mapping[str, bool | int | str]
+    preparation: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,13 +50,16 @@ class Practitioner:
 
 SERVICES = (
     Service("flu-shot", "Flu vaccination", 15, "main-street", "A quick visit; your booking is confirmed at once.",
-            {"auto-confirm": True, "risk": "low", "withdrawal": True, "cancellation-window-hours": 2}),
+            {"auto-confirm": True, "risk": "low", "withdrawal": True, "cancellation-window-hours": 2},
+            "Wear short sleeves, and tell us of any allergies in the form."),
     Service("consultation", "Consultation", 30, "main-street", "A doctor looks at your request before it is confirmed.",
-            {"clinical-review": True, "minimum-notice-minutes": 60, "cancellation-window-hours": 24}),
+            {"clinical-review": True, "minimum-notice-minutes": 60, "cancellation-window-hours": 24,
+             "review-hours": 24}, "Bring a list of the medicines that you take."),
     Service("diabetes-class", "Diabetes group class", 60, "riverside", "Up to three people learn together.",
-            {"capacity": 3, "cancellation-window-hours": 48}),
+            {"capacity": 3, "cancellation-window-hours": 48}, "Bring your glucose meter."),
     Service("physiotherapy", "Physiotherapy", 30, "riverside", "Your time is held for you while the clinic decides.",
-            {"hold-minutes": 15, "withdrawal": True, "cancellation-window-hours": 24}),
+            {"hold-minutes": 15, "withdrawal": True, "cancellation-window-hours": 24},
+            "Wear clothes that you can move in."),
 )  # fmt: skip
 
 
@@ -92,6 +97,7 @@ def configuration(practitioners: tuple[Practitioner, ...] = PRACTITIONERS) -> li
         _organization(),
         _location("main-street", "Harbour Clinic, Main Street", "100 Main Street", "10001", "212-555-0100"),
         _location("riverside", "Harbour Clinic, Riverside", "8 Riverside Walk", "10002", "212-555-0180"),
+        _form(),
         *(_service(service) for service in SERVICES),
         *(resource for one in practitioners for resource in _practitioner(one)),
         *(_schedule(one, service) for one in practitioners for service in SERVICES if service.id in one.hours),
@@ -158,12 +164,28 @@ def _location(id_: str, name: str, street: str, code: str, phone: str) -> Resour
     }  # fmt: skip
 
 
+def _form() -> Resource:
+    questions = (("allergies", "Do you have any allergies?"), ("medicines", "Do you take any medicines?"))
+    return {
+        "resourceType": "Questionnaire",
+        "id": FORM,
+        "url": f"https://harbour-clinic.example/forms/{FORM}",
+        "version": "1",
+        "title": "Before your visit",
+        "status": "active",
+        "subjectType": ["Patient"],
+        "item": [{"linkId": id_, "text": text, "type": "boolean", "required": True} for id_, text in questions],
+    }
+
+
 def _service(service: Service) -> Resource:
     return {
         "resourceType": "HealthcareService",
         "id": service.id,
         "extension": [
-            {"url": BOOKING_RULES, "extension": [_rule(name, value) for name, value in service.rules.items()]}
+            {"url": BOOKING_RULES, "extension": [_rule(name, value) for name, value in service.rules.items()]},
+            {"url": INTAKE, "valueReference": {"reference": f"Questionnaire/{FORM}"}},
+            {"url": PREPARATION, "valueString": service.preparation},
         ],
         "active": True,
         "providedBy": {"reference": f"Organization/{ORGANIZATION}"},
@@ -172,6 +194,7 @@ def _service(service: Service) -> Resource:
         "location": [{"reference": f"Location/{service.location}"}],
         "name": service.name,
         "comment": service.comment,
+        "telecom": [_phone("212-555-0100")],
         "appointmentRequired": True,
     }
 

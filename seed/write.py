@@ -3,9 +3,9 @@
 It is an administrator's act: any initial status is taken, ids are kept, and double booking is refused all the same.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, TypeVar
 
 from fhir_server.audit.command import CLIENT, Command
 from fhir_server.booking.conflicts import takers
@@ -17,6 +17,8 @@ from fhir_server.interactions.clinic import Clinic, Resource
 from fhir_server.interactions.repository import Repository
 from fhir_server.store.protocol import Store, Unit
 from seed import conditional
+
+T = TypeVar("T")
 
 # What an imported AuditEvent carries: it stands outside of the clinic's own chain.
 FOREIGN = {"system": own.ORIGIN, "code": "foreign"}
@@ -105,6 +107,18 @@ class Writer:
             for item in sound:
                 outcome.add(await self._write_alone(item))
         return outcome
+
+    async def act(self, work: Callable[[Repository], Awaitable[T]]) -> T:
+        """Do `work` in one Unit with the command's record and its changes. Raises FhirError, and nothing is kept."""
+
+        async def do(unit: Unit) -> T:
+            repository = Repository(unit, self._clinic, self._access)
+            result = await work(repository)
+            await unit.audit(self._command.event(self._clinic.server.clock()).entry())
+            await self._record(unit, repository)
+            return result
+
+        return await self._store.run(self._clinic.name, do, write=True)
 
     async def resolve(self, references: Iterable[str]) -> dict[str, str]:
         """What conditional references stand for in this clinic; those that match no one resource are left out."""

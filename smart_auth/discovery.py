@@ -37,24 +37,24 @@ def routes(services: Services) -> APIRouter:
     @router.get(f"/{{tenant}}/fhir/{SMART_PATH}")
     async def smart_configuration(tenant: str) -> Response:
         """The SMART configuration of a clinic; application/json whatever Accept says, for any origin."""
-        return _document(services, tenant, smart)
+        return await _document(services, tenant, smart)
 
     if services.mounted_tenant:
 
         @router.get(f"/fhir/{SMART_PATH}")
         async def mounted_configuration() -> Response:
             """The same for the clinic mounted at `/fhir`."""
-            return _document(services, services.mounted_tenant, smart)
+            return await _document(services, services.mounted_tenant, smart)
 
     @router.get("/{tenant}/auth/.well-known/openid-configuration")
     async def openid_configuration(tenant: str) -> Response:
         """The OpenID provider's metadata (OpenID Connect Discovery section 3)."""
-        return _document(services, tenant, openid)
+        return await _document(services, tenant, openid)
 
     @router.get("/.well-known/oauth-authorization-server/{tenant}/auth")
     async def authorization_server(tenant: str) -> Response:
         """The authorization server's metadata (RFC 8414 section 3.1)."""
-        return _document(services, tenant, openid)
+        return await _document(services, tenant, openid)
 
     @router.get("/{tenant}/auth/jwks")
     async def jwks(tenant: str) -> Response:
@@ -134,7 +134,7 @@ def _shared(services: Services, tenant: str) -> dict[str, Any]:
     return made
 
 
-def _document(services: Services, tenant: str, make: Any) -> Response:
-    if not services.store.has(tenant):
+async def _document(services: Services, tenant: str, make: Any) -> Response:
+    if not await services.store.has(tenant):
         return forms.refused(NotFound("There is no such clinic here."))
     return JSONResponse(make(services, tenant), headers={"Cache-Control": "public, max-age=300", **cors.ANY})

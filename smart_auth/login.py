@@ -2,13 +2,14 @@
 
 import asyncio
 import secrets
+from collections.abc import Mapping
 from urllib.parse import urlencode
 
 from fastapi import APIRouter, Request, Response
 
 from fhir_server.fhir.errors import FhirError, NotFound
 from fhir_server.store.protocol import Unit
-from smart_auth import accounts, asked, attempts, forms, pages, sessions
+from smart_auth import accounts, asked, attempts, forms, pages, sessions, totp
 from smart_auth.accounts import Account
 from smart_auth.authorize import COOKIE, find_session
 from smart_auth.errors import OAuthError
@@ -19,7 +20,7 @@ BROWSER = "browser"  # the cookie that the login form's token hangs on
 PURPOSE = "login"
 LOGOUT = "logout"
 # One sentence for every failure: it tells neither who has an account nor which half was wrong.
-FAILED = "The name or the password is wrong, or there were too many attempts. Try again in a few minutes."
+FAILED = "The name, the password or the code is wrong, or there were too many attempts. Try again in a few minutes."
 # argon2 takes 64 MiB a time.
 AT_ONCE = 4
 
@@ -49,7 +50,7 @@ def routes(services: Services) -> APIRouter:
             browser = sessions.cookie(request, services.urls(tenant), BROWSER)
             sessions.check_form(request, browser, PURPOSE, given.get("form_token", ""))
             async with hashing:
-                session = await _sign_in(services, tenant, request, given.get("name", ""), given.get("password", ""))
+                session = await _sign_in(services, tenant, request, given)
             if session is None:
                 return await _form(services, tenant, request, given.get("request", ""), given.get("name", ""), FAILED)
             return await _go_on(services, tenant, session, given.get("request", ""))
@@ -85,7 +86,7 @@ def routes(services: Services) -> APIRouter:
 async def _form(
     services: Services, tenant: str, request: Request, query: str, name: str = "", error: str = ""
 ) -> Response:
-    if not services.store.has(tenant):
+    if not await services.store.has(tenant):
         raise NotFound("There is no such clinic here.")
     urls = services.urls(tenant)
     app, targets = await _app(services, tenant, query)
@@ -114,8 +115,9 @@ async def _app(services: Services, tenant: str, query: str) -> tuple[str, tuple[
     return (found.app, found.form_targets) if found is not None else ("", ())
 
 
-async def _sign_in(services: Services, tenant: str, request: Request, name: str, password: str) -> Session | None:
-    name = name.strip().lower()[:128]
+async def _sign_in(services: Services, tenant: str, request: Request, given: Mapping[str, str]) -> Session | None:
+    """A session for the name, password and, where the person has an authenticator app, code that were given."""
+    name, password = given.get("name", "").strip().lower()[:128], given.get("password", "")
     address = services.address_of(request)
 
     async def begin(unit: Unit) -> tuple[bool, Account | None]:
@@ -124,13 +126,12 @@ async def _sign_in(services: Services, tenant: str, request: Request, name: str,
 
     may_try, account = await services.store.run(tenant, begin, write=True)
     is_right = await accounts.verify_password(account if may_try else None, password)
-    if account is None or not may_try or not is_right:
-        why = "locked" if not may_try else "failed"
-        # A name that nobody has is not recorded: people type their password there.
-        await _record(services, tenant, request, "login", None, name if account is not None else "", why)
-        return None
 
-    async def open_session(unit: Unit) -> Session:
+    async def open_session(unit: Unit) -> Session | None:
+        # The code is looked at after a wrong password too, so that no answer tells which of the two was wrong.
+        is_accepted = await totp.accepts(unit, services.seal, name, given.get("code", "")[:16], services.clock())
+        if account is None or not may_try or not is_right or not is_accepted:
+            return None
         await attempts.forgive(unit, name, address)
         former = sessions.cookie(request, services.urls(tenant), COOKIE)
         if former:
@@ -138,7 +139,12 @@ async def _sign_in(services: Services, tenant: str, request: Request, name: str,
         return await sessions.begin(unit, account, services.clock())
 
     session = await services.store.run(tenant, open_session, write=True)
-    await _record(services, tenant, request, "login", account, name)
+    if session is None:
+        why = "locked" if not may_try else "failed"
+        # A name that nobody has is not recorded: people type their password there.
+        await _record(services, tenant, request, "login", None, name if account is not None else "", why)
+    else:
+        await _record(services, tenant, request, "login", account, name)
     return session
 
 

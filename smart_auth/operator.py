@@ -48,6 +48,14 @@ async def mint(services: Services, tenant: str, wanted: Wanted) -> str:
     return token
 
 
+def agent_of(client: Client, account: Account | None, patient: str, scope: str) -> Agent:
+    """Who a client is by itself, or a person through it, with scopes that the client may have. Raises OAuthError."""
+    agent = _own_agent(client) if account is None else _person(client, account, patient)
+    requested = scopes.parse_all(scope, None)
+    scopes.require_covered(client.registered(), requested)
+    return replace(agent, client_id=client.client_id, scopes=tuple(each.text for each in requested))
+
+
 def _what(services: Services, wanted: Wanted, client: Client | None, account: Account | None) -> tokens.Issue:
     if client is None or client.disabled:
         raise InvalidClient("There is no such client, or it is disabled.")

@@ -4,18 +4,44 @@ from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
+from fastapi.dependencies import models as dependency_models
+from fastapi.dependencies import utils as dependency_utils
 
 from fhir_server.fhir.clock import Ids
 from fhir_server.store.protocol import Store
 from tests import mongo_rules
-from tests.harness import STORES, Harness, SteppingClock, fixed_ids, make_harness, open_store, practitioner, schedule
-from tests.harness import patient as make_patient
+from tests.harness import (
+    STORES,
+    Harness,
+    SteppingClock,
+    cared_for,
+    fixed_ids,
+    make_harness,
+    open_store,
+    practitioner,
+    schedule,
+)
 
 
 @pytest.fixture(params=STORES)
 def store_kind(request: pytest.FixtureRequest) -> str:
     """The name of a store; a test that takes it runs on every store there is."""
     return str(request.param)
+
+
+# The framework remembers the functions of every application for ever, and with them all that they hold.
+_REMEMBERED = [
+    held for module in (dependency_models, dependency_utils) for held in vars(module).values()
+    if hasattr(held, "cache_clear")
+]  # fmt: skip
+
+
+@pytest.fixture(autouse=True)
+def no_server_is_kept() -> Iterator[None]:
+    """A server of a test that is over can go: thousands of them would fill the memory."""
+    yield
+    for held in _REMEMBERED:
+        held.cache_clear()
 
 
 @pytest.fixture(autouse=True)
@@ -59,7 +85,7 @@ async def clinic(harness: Harness) -> Harness:
     """The server with people and schedules: dr-lee and dr-kim, anna and ben, no slots yet."""
     await harness.seed(
         *map(practitioner, ("dr-lee", "dr-kim")),
-        *map(make_patient, ("anna", "ben")),
+        *map(cared_for, ("anna", "ben")),
         schedule("lee", "Practitioner/dr-lee"),
         schedule("kim", "Practitioner/dr-kim"),
     )

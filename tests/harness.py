@@ -263,6 +263,12 @@ def patient(id_: str, **more: Any) -> Resource:
     return {"resourceType": "Patient", "id": id_, "name": [{"family": id_.title()}], **more}
 
 
+def cared_for(id_: str, *practitioners: str, **more: Any) -> Resource:
+    """A patient with general practitioners: dr-lee and dr-kim, unless others are named."""
+    named = practitioners or ("dr-lee", "dr-kim")
+    return patient(id_, generalPractitioner=[{"reference": f"Practitioner/{name}"} for name in named], **more)
+
+
 def practitioner(id_: str) -> Resource:
     return {"resourceType": "Practitioner", "id": id_, "active": True, "name": [{"family": id_.title()}]}
 

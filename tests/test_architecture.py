@@ -62,15 +62,11 @@ def test_imports_point_down(module: str) -> None:
     assert not wrong
 
 
-# `doctor` opens the files of a stopped server to look at them.
-EXCEPTIONS = frozenset({"fhir_server.cli.doctor"})
-
-
 @pytest.mark.parametrize(("library", "home"), [("apsw", "fhir_server.store.sqlite"), ("sqlite3", "nowhere"),
                                                ("pymongo", "fhir_server.store.mongo")])  # fmt: skip
 def test_only_a_store_knows_its_library(library: str, home: str) -> None:
     users = {name for name, tree in MODULES.items() if any(i.partition(".")[0] == library for i in _imports(tree))}
-    assert all(name.startswith(home) or name in EXCEPTIONS for name in users), users
+    assert all(name.startswith(home) for name in users), users
 
 
 @pytest.mark.parametrize("pure", ["fhir_server.search", "fhir_server.fhir"])

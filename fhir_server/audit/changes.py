@@ -1,11 +1,12 @@
 """The events of what a Unit stored: one for each version, whoever made it (R-10.7)."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from hashlib import sha256
 
 from fhir_server.audit.event import Event
-from fhir_server.interactions.repository import Change
+from fhir_server.interactions.access import Grant
+from fhir_server.interactions.changes import Change
 from fhir_server.store.protocol import Stored
 
 _SUBTYPES = {"POST": ("create", "C"), "PUT": ("update", "U"), "PATCH": ("patch", "U"), "DELETE": ("delete", "D")}
@@ -23,12 +24,19 @@ def _booking(changes: Sequence[Change]) -> str:
     return ids.pop() if len(ids) == 1 else ""
 
 
-def events_of(changes: Sequence[Change], like: Event) -> list[Event]:
-    """One event a change, with the time, agent and context of `like`, whose `rule` stands where none decided."""
+def events_of(
+    changes: Sequence[Change], like: Event, decided: Mapping[tuple[str, str], Grant] | None = None
+) -> list[Event]:
+    """One event a change, with the time, agent and context of `like`.
+
+    The rule is the server's that decided, else that of the grant which let the change through (`decided`, by type and
+    id), else that of `like`.
+    """
     made = []
     booking = _booking(changes) or like.booking
     for change in changes:
         stored = change.stored
+        grant = (decided or {}).get((stored.type, stored.id))
         subtype, action = _SUBTYPES[stored.method]
         if action == "U" and change.before == 0:
             subtype, action = "create", "C"  # update-as-create made a new resource
@@ -40,7 +48,8 @@ def events_of(changes: Sequence[Change], like: Event) -> list[Event]:
                 entity=f"{stored.type}/{stored.id}/_history/{stored.version}",
                 before=change.before,
                 patients=stored.patients,
-                rule=change.rule or like.rule,
+                rule=change.rule or (grant.rule if grant is not None else like.rule),
+                purpose=grant.purpose if grant is not None else "",
                 rule_author=change.rule_author,
                 digest=_digest(stored),
                 booking=stored.id if stored.type == "Appointment" else booking,

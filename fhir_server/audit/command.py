@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from fhir_server.audit.changes import events_of
 from fhir_server.audit.event import Event
 from fhir_server.fhir.clock import Micros
-from fhir_server.interactions.repository import Change
+from fhir_server.interactions.changes import Change
 
 CLIENT = "command-line"
 

@@ -49,7 +49,7 @@ async def _confirm_by_rule(repository: Repository, stored: Stored, wanted: Wante
     except Conflict:
         return None
     booked["status"] = "booked"
-    accept(booked)
+    accept(booked, wanted)
     author = await configuration.author(repository, wanted.rules.service)
     rule = f"R-10.2 auto-confirmation by {wanted.rules.service}"
     newest = await repository.put(stored, booked, rule=rule, rule_author=author)

@@ -37,6 +37,7 @@ class ClinicRules:
     open_proposals: int = 0
     override: bool = False
     duration_minutes: int = 0
+    review_hours: int = 0
 
     @property
     def confirms_itself(self) -> bool:
@@ -71,6 +72,7 @@ PARTS: Mapping[str, Part] = {
     "open-proposals": Part("whole", 0, 1_000),
     "override": Part("boolean"),
     "duration-minutes": Part("whole", 0, 1_440),
+    "review-hours": Part("whole", 0, 8_760),
 }
 _VALUES = {
     "boolean": ("valueBoolean",),
@@ -150,6 +152,7 @@ def strictest(rules: Iterable[ClinicRules]) -> ClinicRules:
         open_proposals=_least(rule.open_proposals for rule in all_rules),
         override=all(rule.override for rule in all_rules),
         duration_minutes=max(rule.duration_minutes for rule in all_rules),
+        review_hours=_least(rule.review_hours for rule in all_rules),
     )
 
 

@@ -1,5 +1,6 @@
 """Closing a range of a schedule, and reopening it: free slots become unavailable and back; taken ones stay (R-7.15)."""
 
+from fhir_server.booking import waitlist
 from fhir_server.booking.index import free_in
 from fhir_server.fhir import json, own
 from fhir_server.fhir.clock import Micros
@@ -38,4 +39,5 @@ async def _set(repository: Repository, where: Node, status: str, *, closed: bool
         slot = json.parse(stored.body) | {"status": status}
         own.tag(slot, own.BOOKING, _CODE, on=closed)
         await repository.put(stored, slot, rule=f"R-7.15 range {'closed' if closed else 'reopened'}")
+        await waitlist.tell(repository, stored.id)
     return len(found)

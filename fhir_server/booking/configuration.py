@@ -5,6 +5,7 @@ Who last changed the rules is kept beside the service, for the audit of what the
 
 from typing import Any
 
+from fhir_server.booking import preparation
 from fhir_server.booking.clinic_rules import faults
 from fhir_server.fhir import own
 from fhir_server.fhir.errors import Unprocessable
@@ -20,15 +21,16 @@ async def service(repository: Repository, before: Resource | None, after: Resour
     """The rule of HealthcareService. Raises Unprocessable that names every unknown or malformed part."""
     if after is None:
         return None
-    issues = faults(after)
+    issues = [*faults(after), *await preparation.faults(repository, after)]
     if issues:
         raise Unprocessable(issues=issues)
     rules = own.extension(after, own.BOOKING_RULES)
     if rules is not None and rules != own.extension(before or {}, own.BOOKING_RULES):
         agent = repository.access.agent
+        who = agent.fhir_user or " ".join(part for part in (agent.client_id, agent.name) if part)
 
         async def keep(stored: Stored) -> None:
-            await repository.unit.keep(KIND, stored.id, (agent.fhir_user or agent.client_id or agent.name).encode())
+            await repository.unit.keep(KIND, stored.id, who.encode())
 
         repository.then(keep)
     return after

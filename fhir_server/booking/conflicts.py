@@ -8,7 +8,7 @@ from typing import Any
 
 from fhir_server.booking import day_limit, holds
 from fhir_server.booking.guards import guard_days, guard_slots
-from fhir_server.booking.index import ACTOR, BLOCKED, SLOT, TIME
+from fhir_server.booking.index import ACTOR, BLOCKED, SLOT, TIME, occupied_beside
 from fhir_server.booking.wanted import Wanted, WantedSlot
 from fhir_server.fhir import json
 from fhir_server.fhir.clock import Micros
@@ -117,7 +117,7 @@ def actors(appointment: dict[str, Any], wanted: Wanted) -> Iterable[str]:
     """The references of those who take part, the slots' own actors among them."""
     participants = appointment.get("participant", ())
     given = [p.get("actor", {}).get("reference", "") for p in participants if p.get("status") != "declined"]
-    return dict.fromkeys((*given, *wanted.actors))
+    return dict.fromkeys((*given, *occupied_beside(appointment), *wanted.actors))
 
 
 async def is_exclusive(repository: Repository, actor: LocalReference) -> bool:

@@ -58,8 +58,8 @@ async def end(repository: Repository, stored: Stored, *, why: str = "expired", r
     after = json.parse(stored.body)
     after["status"] = "cancelled"
     after["cancelationReason"] = {"coding": [{"system": f"{own.CODES}cancelation", "code": why}]}
-    own.tag(after, own.BOOKING, "contested", on=False)
-    own.tag(after, own.BOOKING, "held", on=False)
+    for code in ("contested", "held", "overdue", "place-free"):
+        own.tag(after, own.BOOKING, code, on=False)
     wanted = await look_up(repository, before, lenient=True)
     ended = await repository.put(stored, after, rule=rule)
     await slots.settle_all(repository, stored.id, None, wanted)

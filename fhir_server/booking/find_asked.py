@@ -35,7 +35,7 @@ KNOWN: parameters.Known = {
     "_count": ("valueInteger", 1),
 }
 # Taken, and of no influence on what is offered: the answer says so.
-_NOT_USED = ("reason", "referral-identifier", "timing", "insurance-reference")
+_NOT_USED = ("reason", "patient-resource", "referral-identifier", "timing", "insurance-reference")
 _REFERENCES = {
     "practitioner": "Practitioner", "organization": "Organization", "location-reference": "Location",
     "patient-reference": "Patient",

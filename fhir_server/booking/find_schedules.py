@@ -31,6 +31,7 @@ class Offering:
     codes: dict[str, set[tuple[str, str]]] = field(default_factory=lambda: {"type": set(), "specialty": set()})
     addresses: list[str] = field(default_factory=list)
     lacks: frozenset[str] = frozenset()
+    people: tuple[str, ...] = ()  # the practitioners behind its roles
 
     @property
     def is_whole(self) -> bool:
@@ -86,7 +87,9 @@ async def _add(
     """What an actor says of practitioner, place, organization, services."""
     match actor["resourceType"]:
         case "PractitionerRole":
-            offering.practitioners |= _ids(actor.get("practitioner"))
+            behind = _ids(actor.get("practitioner"))
+            offering.practitioners |= behind
+            offering.people += tuple(f"Practitioner/{id_}" for id_ in sorted(behind))
             offering.organizations |= _ids(actor.get("organization"))
             offering.locations |= {id_ for each in actor.get("location", ()) for id_ in _ids(each)}
             _add_codes(offering, actor, "")

@@ -38,7 +38,7 @@ async def hold(repository: Repository, wanted: Wanted) -> Stored:
     if agent.role in PATIENTS:
         identity.require_own(repository, held)
     times.set_times(held, wanted)
-    times.add_actors(held, wanted, "tentative")
+    await times.add_actors(repository, held, wanted, "tentative")
     proposal.check_service(held, wanted)
     held["requestedPeriod"] = [{"start": held["start"], "end": held["end"]}]
     tags = [{"system": own.SUBMITTER, "code": agent.client_id}, {"system": own.BOOKING, "code": "held"}]
@@ -87,7 +87,7 @@ async def book_held(repository: Repository, stored: Stored, given: Resource) -> 
     if is_decider(repository):
         await occupy(repository, stored.id, after, wanted)
         after["status"] = "booked"
-        accept(after)
+        accept(after, wanted)
         repository.because, rule = "", repository.because or "ITI-117 held time booked by its holder"
         booked = await repository.put(stored, after, rule=rule)
         await slots.settle_all(repository, stored.id, None, wanted)

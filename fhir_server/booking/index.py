@@ -24,6 +24,7 @@ WANTED_TIME = "-wanted-time"
 WANTED_ACTOR = "-wanted-actor"
 WANTED_SLOT = "-wanted-slot"
 EXPIRES = "-expires"
+REVIEW_DUE = "-review-due"
 FREE = "-free"
 _MINUTE = 60_000_000
 
@@ -59,9 +60,8 @@ def appointment_entries(appointment: dict[str, Any], zone: tzinfo, base_url: str
             before, after = buffers(appointment)
             if status in OCCUPYING and (before or after):
                 dates.append((BLOCKED, start - before, end + after))
-    expires = expires_at(appointment)
-    if status == "proposed" and expires is not None:
-        dates.append((EXPIRES, expires, expires + 1))
+    if status in OPEN:
+        dates += [(code, moment, moment + 1) for code, moment in _ends(appointment, zone)]
     return entries | ({"date": dates} if dates else {})
 
 
@@ -86,8 +86,34 @@ def buffers(appointment: dict[str, Any]) -> tuple[Micros, Micros]:
 
 def expires_at(appointment: dict[str, Any]) -> Micros | None:
     """When a proposal ends if nobody decides on it."""
-    text = (own.extension(appointment, own.EXPIRES) or {}).get("valueInstant")
+    return _instant(appointment, own.EXPIRES)
+
+
+def _ends(appointment: dict[str, Any], zone: tzinfo) -> list[tuple[str, Micros]]:
+    """When something comes to an open appointment by itself: its end, or the end of the time to decide on it.
+
+    Who waits for a place waits until the time begins, and nobody has to decide before.
+    """
+    if appointment["status"] == "waitlist":
+        return [(EXPIRES, interval(appointment["start"], zone)[0])] if "start" in appointment else []
+    found = []
+    expires, due = expires_at(appointment), _instant(appointment, own.REVIEW_DUE)
+    if appointment["status"] == "proposed" and expires is not None:
+        found.append((EXPIRES, expires))
+    if due is not None and not own.has_tag(appointment, own.BOOKING, "overdue"):
+        found.append((REVIEW_DUE, due))
+    return found
+
+
+def _instant(appointment: dict[str, Any], url: str) -> Micros | None:
+    text = (own.extension(appointment, url) or {}).get("valueInstant")
     return interval(text)[0] if text is not None else None
+
+
+def occupied_beside(appointment: dict[str, Any]) -> list[str]:
+    """The references of whose time an imported appointment takes beside its participants'."""
+    parts = (own.extension(appointment, own.OCCUPIES) or {}).get("extension", ())
+    return [str(part.get("valueReference", {}).get("reference", "")) for part in parts]
 
 
 def _references(
@@ -99,6 +125,7 @@ def _references(
         for participant in appointment.get("participant", ())
         if participant.get("status") != "declined"
     ]
+    references += [(actor_code, text) for text in occupied_beside(appointment)]
     targets = [(code, local_reference(text, base_url)) for code, text in references if isinstance(text, str)]
     return list(dict.fromkeys((code, target.type, target.id) for code, target in targets if target is not None))
 

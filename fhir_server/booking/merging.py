@@ -9,11 +9,14 @@ from typing import Any
 
 import orjson
 
+from fhir_server.booking.guards import guard_days
+from fhir_server.booking.index import ACTOR, TIME
 from fhir_server.fhir import json, own
 from fhir_server.fhir.errors import Conflict, Unprocessable
-from fhir_server.fhir.reference import local_reference
+from fhir_server.fhir.reference import LocalReference, local_reference
 from fhir_server.interactions.repository import Repository
-from fhir_server.search.plan import Query, Target, Test, any_of
+from fhir_server.search.dates import interval
+from fhir_server.search.plan import Query, Sort, Target, Test, any_of
 from fhir_server.store.protocol import Stored
 
 Resource = dict[str, Any]
@@ -40,6 +43,7 @@ async def merge(repository: Repository, source: Stored, target: Stored) -> Store
         if (stored.type, stored.id) not in ((_TYPE, source.id), (_TYPE, target.id)) and paths:
             await _move(repository, stored, paths, target.id, RULE)
             moved.append([stored.type, stored.id, paths])
+    await _check_times(repository, target.id, "source-patient")
     await repository.unit.keep(KIND, source.id, orjson.dumps({"target": target.id, "moved": moved}))
     await _link(repository, source, target.id, "replaced-by", active=False, rule=RULE)
     return await _link(repository, target, source.id, "replaces", rule=RULE)
@@ -56,6 +60,7 @@ async def unmerge(repository: Repository, source: Stored) -> Stored:
         if stored is not None and stored.body is not None:
             there = [path for path, to in _references(_body(stored), repository) if to == trail["target"]]
             await _move(repository, stored, [path for path in paths if path in there], source.id, UNDONE)
+    await _check_times(repository, source.id, "Patient")
     target = await repository.unit.read(_TYPE, trail["target"])
     if target is not None and target.body is not None:
         await _link(repository, target, source.id, "", rule=UNDONE)
@@ -64,7 +69,7 @@ async def unmerge(repository: Repository, source: Stored) -> Stored:
 
 async def _referrers(repository: Repository, patient_id: str) -> list[Stored]:
     """All resources with a search parameter that points at the patient."""
-    registry, found = repository.clinic.server.registry, {}
+    registry, found = repository.clinic.registry, {}
     for type_ in sorted(repository.clinic.server.definitions.resource_types):
         codes = [p.code for p in registry.parameters(type_).values() if "reference" in p.shapes]
         if codes and type_ != "AuditEvent":
@@ -84,6 +89,28 @@ async def _move(repository: Repository, stored: Stored, paths: list[list[Any]], 
             holder = holder[step]
         holder[path[-1]] = f"{_TYPE}/{to}"
     await repository.put(stored, resource, rule=rule)
+
+
+async def _check_times(repository: Repository, patient_id: str, at: str) -> None:
+    """Nobody is in two places: whose appointments overlap are two people, or one of them is in error.
+
+    Raises Conflict.
+    """
+    query = Query("Appointment", Test(ACTOR, "reference", Target(patient_id, _TYPE)), (Sort(TIME, "date"),), _MOST)
+    zone, ends, before = repository.clinic.zone, 0, ""
+    for stored in (await repository.unit.search(query)).matches:
+        appointment = _body(stored)
+        if own.has_tag(appointment, own.BOOKING, "override"):
+            continue
+        start, end = (interval(appointment[name], zone)[0] for name in ("start", "end"))
+        await guard_days(repository, (LocalReference(_TYPE, patient_id),), start, end)
+        if start < ends:
+            raise Conflict(
+                f"Appointment/{before} and Appointment/{stored.id} overlap, and one person is not in two places; "
+                "cancel one, or mark it entered-in-error, first.",
+                expression=at,
+            )
+        ends, before = end, stored.id
 
 
 async def _link(

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from fhir_server.booking import override
+from fhir_server.booking import override, preparation
 from fhir_server.booking.conflicts import Occupation, check
 from fhir_server.booking.wanted import Wanted
 from fhir_server.fhir import own
@@ -26,11 +26,12 @@ async def occupy(repository: Repository, id_: str, appointment: Resource, wanted
     _note_buffers(appointment, wanted)
 
 
-def accept(appointment: Resource) -> None:
-    """On confirmation everybody who had not answered takes part."""
+def accept(appointment: Resource, wanted: Wanted) -> None:
+    """On confirmation everybody who had not answered takes part, and the patient is told how to prepare."""
     for participant in appointment.get("participant", ()):
         if participant.get("status") in ("needs-action", "tentative"):
             participant["status"] = "accepted"
+    preparation.add(appointment, wanted)
 
 
 def occupation(repository: Repository, id_: str, resource: Resource, wanted: Wanted) -> Occupation:

@@ -153,7 +153,7 @@ async def _book(repository: Repository, stored: Stored, appointment: Resource, s
     await times.follow_slots(repository, appointment, after, wanted)
     await occupy(repository, stored.id, after, wanted)
     after["status"] = "booked"
-    accept(after)
+    accept(after, wanted)
     own.tag(after, own.BOOKING, "offered", on=False)
     own.tag(after, own.BOOKING, "contested", on=False)
     booked = await repository.put(stored, after, rule=f"{_RULE} offered by {by} accepted")

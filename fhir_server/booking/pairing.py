@@ -36,6 +36,8 @@ async def _free(repository: Repository, asked: Asked, offering: Offering) -> _By
     page = await repository.unit.search(Query("Slot", window, (Sort(code, "date"),), MOST_SLOTS))
     found: _ByTime = {}
     for n, stored in enumerate(page.matches):
-        slot = WantedSlot(stored, body_of(stored), offering.schedule, offering.rules, f"Appointment.slot[{n}]")
+        slot = WantedSlot(
+            stored, body_of(stored), offering.schedule, offering.rules, f"Appointment.slot[{n}]", people=offering.people
+        )
         found.setdefault((slot.start, slot.end), slot)
     return found

@@ -2,13 +2,14 @@
 
 from typing import Any
 
-from fhir_server.booking import contested, day_limit, expiry, holds, identity, limits, times
+from fhir_server.booking import contested, day_limit, deadline, expiry, holds, identity, limits, times
 from fhir_server.booking.conflicts import takers
 from fhir_server.booking.states import PATIENTS, STAFF
 from fhir_server.booking.wanted import Wanted, WantedSlot
 from fhir_server.fhir import own
 from fhir_server.fhir.errors import Conflict, Unprocessable
 from fhir_server.fhir.outcome import Issue
+from fhir_server.fhir.reference import local_reference
 from fhir_server.interactions.repository import Repository
 
 Resource = dict[str, Any]
@@ -29,7 +30,8 @@ async def prepare(repository: Repository, proposal: Resource, wanted: Wanted, *,
     """
     agent = repository.access.agent
     if agent.role not in STAFF:
-        _check_elements(proposal)
+        _check_elements(proposal, ELEMENTS | {"basedOn"} if agent.role in PATIENTS else ELEMENTS)
+        await _check_referrals(repository, proposal)
         if not wanted.slots:
             raise Unprocessable("A proposal names the slot that it wants.", expression="Appointment.slot")
     for slot in wanted.slots:
@@ -45,8 +47,9 @@ async def prepare(repository: Repository, proposal: Resource, wanted: Wanted, *,
         await identity.admit(repository, proposal)
     elif agent.role in PATIENTS:
         identity.require_own(repository, proposal)
-    times.add_actors(proposal, wanted)
+    await times.add_actors(repository, proposal, wanted)
     expiry.set_end(repository, proposal, wanted)
+    deadline.set_due(repository, proposal, wanted)
     submitter = agent.client_id or "anonymous"
     own.set_tags(proposal, [{"system": own.SUBMITTER, "code": submitter}])
     if not own_id:
@@ -54,13 +57,22 @@ async def prepare(repository: Repository, proposal: Resource, wanted: Wanted, *,
     return proposal
 
 
-def _check_elements(proposal: Resource) -> None:
-    unknown = sorted(name for name in proposal if name.removeprefix("_") not in ELEMENTS)
+def _check_elements(proposal: Resource, known: frozenset[str]) -> None:
+    unknown = sorted(name for name in proposal if name.removeprefix("_") not in known)
     if unknown:
         issues = [
             Issue("business-rule", f"A proposal has no '{n}'; leave it out.", f"Appointment.{n}") for n in unknown
         ]
         raise Unprocessable(issues=issues)
+
+
+async def _check_referrals(repository: Repository, proposal: Resource) -> None:
+    """A follow-up is asked for on a ServiceRequest that the patient sees. Raises Unprocessable."""
+    for n, reference in enumerate(proposal.get("basedOn", ())):
+        target = local_reference(str(reference.get("reference", "")), repository.clinic.base_url)
+        is_request = target is not None and target.type == "ServiceRequest"
+        if target is None or not is_request or await repository.peek("ServiceRequest", target.id) is None:
+            raise Unprocessable("There is no such request for a follow-up.", expression=f"Appointment.basedOn[{n}]")
 
 
 async def check_slot(repository: Repository, slot: WantedSlot, own_id: str = "") -> None:

@@ -14,8 +14,10 @@ def decide(repository: Repository, before: Resource, after: Resource) -> None:
     """A proposal that staff decline has a reason, and its providers declined. Raises Unprocessable."""
     old, new = before["status"], after["status"]
     if old in OPEN and new not in OPEN:
-        own.tag(after, own.BOOKING, "contested", on=False)
-        own.tag(after, own.BOOKING, "offered", on=False)
+        for code in ("contested", "offered", "overdue"):
+            own.tag(after, own.BOOKING, code, on=False)
+    if new == "waitlist":  # decided: it waits
+        own.tag(after, own.BOOKING, "overdue", on=False)
     if old not in OPEN or new != "cancelled" or repository.access.agent.role not in STAFF:
         return
     if not after.get("cancelationReason"):

@@ -5,7 +5,7 @@ A slot is `busy` when it is taken as often as it can be, `busy-tentative` when h
 
 from typing import Any
 
-from fhir_server.booking import holds
+from fhir_server.booking import holds, waitlist
 from fhir_server.booking.conflicts import takers
 from fhir_server.booking.guards import guard_slots
 from fhir_server.booking.index import WANTED_SLOT
@@ -17,6 +17,7 @@ from fhir_server.search.plan import Query, Target, Test
 
 Resource = dict[str, Any]
 
+_CLOSED = ("busy-unavailable", "entered-in-error")
 _RULE = "R-8.2 slot follows its appointments"
 
 
@@ -53,6 +54,7 @@ async def _mark(repository: Repository, slot: WantedSlot, held: int, *, was_held
     if status != wanted:
         current = await repository.unit.read("Slot", slot.stored.id)
         await repository.put(current, slot.resource | {"status": wanted}, rule=rule)
+        await waitlist.tell(repository, slot.stored.id)
 
 
 async def rule(repository: Repository, before: Resource | None, after: Resource | None) -> Resource | None:
@@ -61,17 +63,33 @@ async def rule(repository: Repository, before: Resource | None, after: Resource 
         raise Unprocessable("A slot ends after it starts.", expression="Slot.end")
     if before is None:
         return after
+    if after is not None and after["status"] != before["status"]:
+        repository.then(lambda stored: waitlist.tell(repository, stored.id))
     await guard_slots(repository, (before["id"],))
     taken = await takers(repository, before["id"], most=1)
     if after is None:
         if taken or await is_wanted(repository, before["id"]):
             raise Conflict("Appointments or proposals want this slot; settle them first.", expression="Slot")
-    elif taken and any(before.get(name) != after.get(name) for name in ("schedule", "start", "end", "status")):
+    elif taken and _moved(before, after):
         raise Conflict(
             f"This slot is taken by Appointment/{taken[0].id}; its time and status follow the appointment.",
             expression="Slot.status",
         )
+    elif after.get("status") not in _CLOSED and _moved(before, after) and await _is_held(repository, before["id"]):
+        raise Conflict(
+            "This slot is held for somebody; wait until the hold ends, or close it (busy-unavailable).",
+            expression="Slot.status",
+        )
     return after
+
+
+def _moved(before: Resource, after: Resource) -> bool:
+    return any(before.get(name) != after.get(name) for name in ("schedule", "start", "end", "status"))
+
+
+async def _is_held(repository: Repository, slot_id: str) -> bool:
+    now = repository.clinic.server.clock()
+    return any(hold.ends > now for hold in await holds.of_slot(repository.unit, slot_id))
 
 
 async def is_wanted(repository: Repository, slot_id: str) -> bool:

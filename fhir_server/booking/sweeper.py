@@ -1,4 +1,5 @@
-"""The sweeper: ends holds and proposals whose time is over, so that their slots show as free within a second (R-10.7).
+"""The sweeper: ends holds and proposals whose time is over, so that their slots show as free within a second (R-10.7),
+and marks proposals that are overdue.
 
 Any process may sweep; each ending is a Unit, so that two sweepers end a hold once.
 """
@@ -10,14 +11,15 @@ from dataclasses import replace
 
 from fhir_server.audit.changes import events_of
 from fhir_server.audit.event import Event
-from fhir_server.booking import expiry, holds, slots
+from fhir_server.booking import deadline, expiry, holds, slots
 from fhir_server.booking.holds import Hold
 from fhir_server.booking.wanted import slot_by_id
 from fhir_server.fhir import json, own
 from fhir_server.fhir.errors import FhirError
 from fhir_server.interactions.access import Access, Agent
+from fhir_server.interactions.changes import Change
 from fhir_server.interactions.clinic import Clinic
-from fhir_server.interactions.repository import Change, Repository
+from fhir_server.interactions.repository import Repository
 from fhir_server.store.protocol import Store, Unit
 
 EVERY_SECONDS = 1.0
@@ -28,11 +30,12 @@ _logger = logging.getLogger(__name__)
 
 
 async def sweep(store: Store, clinic: Clinic) -> int:
-    """End the holds and proposals of one clinic that are over; how many there were."""
+    """End what is over in one clinic, and mark what is overdue; how many there were."""
     now = clinic.server.clock()
 
     async def look(unit: Unit) -> int:
-        return len(await holds.ended(unit, now)) + len(await expiry.expired(unit, now))
+        proposals = [*await expiry.expired(unit, now), *await deadline.missed(unit, now)]
+        return len(await holds.ended(unit, now)) + len(proposals)
 
     async def end(unit: Unit) -> None:
         repository = Repository(unit, clinic, Access(AGENT))
@@ -40,6 +43,10 @@ async def sweep(store: Store, clinic: Clinic) -> int:
         for stored in await expiry.expired(unit, now):
             before = len(repository.changes)
             await expiry.end(repository, stored)
+            await _audit(unit, repository.changes[before:], replace(like, booking=stored.id))
+        for stored in await deadline.missed(unit, now):
+            before = len(repository.changes)
+            await deadline.mark(repository, stored)
             await _audit(unit, repository.changes[before:], replace(like, booking=stored.id))
         for hold in await holds.ended(unit, now):
             before = len(repository.changes)

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from fhir_server.booking import roles
 from fhir_server.booking.wanted import Wanted, look_up
 from fhir_server.fhir.clock import instant
 from fhir_server.fhir.errors import Unprocessable
@@ -29,7 +30,7 @@ async def follow_slots(repository: Repository, before: Resource | None, after: R
         kept = [p for p in after.get("participant", ()) if p.get("actor", {}).get("reference") not in gone]
         after["participant"] = kept
     set_times(after, wanted)
-    add_actors(after, wanted)
+    await add_actors(repository, after, wanted)
 
 
 def set_times(appointment: Resource, wanted: Wanted) -> None:
@@ -47,11 +48,15 @@ def set_times(appointment: Resource, wanted: Wanted) -> None:
             )
 
 
-def add_actors(appointment: Resource, wanted: Wanted, status: str = "needs-action") -> None:
-    """The schedules' actors take part, and have not agreed yet."""
+async def add_actors(
+    repository: Repository, appointment: Resource, wanted: Wanted, status: str = "needs-action"
+) -> None:
+    """The schedules' actors take part, and the practitioners of roles that do; they have not agreed yet."""
     participants = appointment.setdefault("participant", [])
-    there = {participant.get("actor", {}).get("reference") for participant in participants}
-    for actor in wanted.actors:
+    there = {str(p.get("actor", {}).get("reference", "")) for p in participants if p.get("status") != "declined"}
+    people = await roles.people_of(repository, there)
+    there |= {str(p.get("actor", {}).get("reference", "")) for p in participants}
+    for actor in dict.fromkeys((*wanted.actors, *people)):
         if actor not in there:
             participants.append({"actor": {"reference": actor}, "required": "required", "status": status})
 

@@ -4,6 +4,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
+from fhir_server.booking import roles
 from fhir_server.booking.clinic_rules import ClinicRules, of_service, strictest
 from fhir_server.fhir import json
 from fhir_server.fhir.clock import Micros
@@ -25,7 +26,8 @@ class WantedSlot:
     schedule: Resource
     rules: ClinicRules
     at: str  # the FHIRPath of the appointment's reference
-    phone: str = ""  # the services' telephone number
+    services: tuple[Resource, ...] = ()
+    people: tuple[str, ...] = ()  # the practitioners behind the schedule's PractitionerRoles
 
     @property
     def start(self) -> Micros:
@@ -47,14 +49,21 @@ class Wanted:
 
     @property
     def actors(self) -> tuple[str, ...]:
-        """The references of the schedules' actors, each once."""
+        """The references of the schedules' actors, each once; a role brings its practitioner along."""
         found = [actor["reference"] for slot in self.slots for actor in slot.schedule["actor"] if "reference" in actor]
+        found += [person for slot in self.slots for person in slot.people]
         return tuple(dict.fromkeys(found))
+
+    @property
+    def services(self) -> tuple[Resource, ...]:
+        """The HealthcareServices of the slots' schedules."""
+        return tuple(service for slot in self.slots for service in slot.services)
 
     @property
     def phone(self) -> str:
         """Whom to call about it; '' where the services give no telephone number."""
-        return next((slot.phone for slot in self.slots if slot.phone), "")
+        telecoms = [telecom for service in self.services for telecom in service.get("telecom", ())]
+        return next((str(each["value"]) for each in telecoms if each.get("system") == "phone" and "value" in each), "")
 
 
 async def look_up(repository: Repository, appointment: Resource, *, lenient: bool = False) -> Wanted:
@@ -90,14 +99,15 @@ async def _slot(repository: Repository, stored: Stored, slot: Resource, at: str)
     target = local_reference(slot["schedule"].get("reference", ""), repository.clinic.base_url)
     _, schedule = await _get(repository, target, "Schedule")
     schedule = schedule or {"actor": []}
-    rules, phones = [], []
-    for actor in schedule["actor"]:
-        service_at = local_reference(actor.get("reference", ""), repository.clinic.base_url)
+    references = [str(actor.get("reference", "")) for actor in schedule["actor"]]
+    services = []
+    for reference in references:
+        service_at = local_reference(reference, repository.clinic.base_url)
         _, service = await _get(repository, service_at, "HealthcareService")
         if service is not None:
-            rules.append(of_service(service))
-            phones += [t["value"] for t in service.get("telecom", ()) if t.get("system") == "phone" and "value" in t]
-    return WantedSlot(stored, slot, schedule, strictest(rules), at, phones[0] if phones else "")
+            services.append(service)
+    people = await roles.people_of(repository, references)
+    return WantedSlot(stored, slot, schedule, strictest(map(of_service, services)), at, tuple(services), people)
 
 
 async def _get(

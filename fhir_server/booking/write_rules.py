@@ -10,23 +10,29 @@ from fhir_server.booking import (
     after_proposal,
     configuration,
     expiry,
+    forms,
     hold_and_book,
     offers,
     patients_change,
     proposal,
     review,
+    roles,
     slots,
     states,
     times,
+    visits,
+    waitlist,
 )
 from fhir_server.booking.contested import mark
 from fhir_server.booking.guards import guard_slots
 from fhir_server.booking.occupy import accept, occupy
+from fhir_server.booking.operations import break_glass
 from fhir_server.booking.states import OCCUPYING, OPEN
 from fhir_server.booking.wanted import Wanted, look_up
 from fhir_server.fhir.errors import Conflict
 from fhir_server.interactions.clinic import Rule
 from fhir_server.interactions.repository import Repository
+from fhir_server.store.protocol import Stored
 
 Resource = dict[str, Any]
 
@@ -46,11 +52,13 @@ async def appointment(repository: Repository, before: Resource | None, after: Re
             after = await proposal.prepare(repository, after, wanted)
             after_proposal.follow_up(repository, wanted)
     if new in OCCUPYING and not repository.is_import:
-        times.add_actors(after, wanted, "accepted")
+        await times.add_actors(repository, after, wanted, "accepted")
+    if new in OCCUPYING | OPEN and repository.is_import:
+        await roles.note_occupied(repository, after, wanted.actors)
     if new in OCCUPYING and not (old in OCCUPYING and before is not None and _takes_the_same(before, after)):
         await occupy(repository, (before or {}).get("id", ""), after, wanted)
     if new in OCCUPYING and old not in OCCUPYING and not repository.is_import:
-        accept(after)
+        accept(after, wanted)
     _then_settle(repository, before, after, wanted)
     return after
 
@@ -63,6 +71,7 @@ async def _check(repository: Repository, before: Resource | None, after: Resourc
         patients_change.check(repository, before, after, wanted)
         expiry.check(repository, before, after)
         review.decide(repository, before, after)
+        waitlist.leave(before, after)
     if after["status"] in OCCUPYING | OPEN - {"proposed"} and times.is_moved(before, after):
         await times.follow_slots(repository, before, after, wanted)
 
@@ -83,17 +92,28 @@ def _takes_the_same(before: Resource, after: Resource) -> bool:
 def _then_settle(repository: Repository, before: Resource | None, after: Resource, wanted: Wanted) -> None:
     old, new = (before or {}).get("status"), after["status"]
     ends_open = old in OPEN and new not in OPEN
-    if old in OCCUPYING or new in OCCUPYING or ends_open:
+    waits = new == "waitlist" and old != new  # it keeps nothing from others any more
+    if old in OCCUPYING or new in OCCUPYING or ends_open or waits:
         repository.then(lambda stored: slots.settle_all(repository, stored.id, before, wanted))
     if ends_open:
         repository.then(lambda stored: offers.forget(repository, stored.id))
+    if new == "waitlist":
+        repository.then(lambda stored: _tell_who_waits(repository, stored))
     if (old in OPEN | OCCUPYING or new in OPEN | OCCUPYING) and (old != new or times.is_moved(before, after)):
         repository.then(lambda stored: mark(repository, stored, before, wanted))
+
+
+async def _tell_who_waits(repository: Repository, stored: Stored) -> None:
+    newest = await repository.unit.read(stored.type, stored.id)  # a rule before may have marked it
+    await waitlist.tell_one(repository, newest or stored)
 
 
 RULES: Mapping[str, Rule] = {
     "Appointment": appointment,
     "AppointmentResponse": offers.response,
+    "Flag": break_glass.rule,
+    "Encounter": visits.encounter,
     "HealthcareService": configuration.service,
+    "QuestionnaireResponse": forms.answers,
     "Slot": slots.rule,
 }

@@ -15,6 +15,7 @@ from fhir_server.cli.shell import explained, opened
 from fhir_server.fhir.errors import NotFound
 from fhir_server.search.dates import interval
 from fhir_server.store.protocol import Sealed, Unit
+from fhir_server.store.tenants import NO_CLINIC
 
 KEPT_WITH = "the public key is the one kept with the log; for proof against whoever keeps the log, give it by --key"
 
@@ -33,8 +34,8 @@ async def verify(arguments: argparse.Namespace) -> int:
                 raise Refusal(f"{arguments.export}: {error}") from error
         return _tell(report)
     async with opened(arguments, "audit verify") as shell:
-        if not shell.store.has(arguments.tenant):
-            raise Refusal("There is no clinic of this name on this server.")
+        if not await shell.store.has(arguments.tenant):
+            raise Refusal(NO_CLINIC)
         if not public:
             public = await whole.kept_keys(shell.store, arguments.tenant)
             print(f"note: {KEPT_WITH}")

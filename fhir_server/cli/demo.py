@@ -12,9 +12,10 @@ from urllib.parse import urlsplit
 
 import httpx
 
-from fhir_server.cli.journey import Journey, StepFailed, Tokens
+from fhir_server.cli.journey import Journey
 from fhir_server.cli.refusal import Refusal
 from fhir_server.cli.shell import opened
+from fhir_server.cli.steps import StepFailed, Tokens
 from smart_auth import operator
 
 

@@ -3,19 +3,18 @@
 import secrets
 
 from fhir_server.audit.command import Command
-from fhir_server.cli.shell import login
+from fhir_server.cli.shell import login, place
 from fhir_server.fhir.clock import Ids, system_clock
 from fhir_server.settings import Settings
-from fhir_server.store.sqlite.store import SqliteStore
 from seed import access, clinic
 
 
 async def ensure(settings: Settings) -> None:
     """Make the demo clinic if there is none, and free slots for the four weeks to come."""
-    from fhir_server.app import make_parts
+    from fhir_server.app import make_parts, store_for
 
     ids = Ids(system_clock)
-    store = SqliteStore(settings.data, system_clock, ids)
+    store = store_for(settings, system_clock, ids)
     command = Command("serve --demo", login(), secrets.token_hex(8))
     try:
         if not await clinic.is_made(store):
@@ -41,7 +40,7 @@ def text(settings: Settings) -> str:
     )
     return f"""
 The demo clinic is at  {base}
-The data are in        {settings.data.resolve()}
+The data are in        {place(settings)}
 
 People           password
 {people}
@@ -52,9 +51,14 @@ Apps             secret
 Type next, in another terminal:
 {chr(10).join(f"  {line}" for line in curl_lines(base, auth))}
 
-Or walk the whole journey: fhir-server demo --base {base} --data {settings.data}
+Or walk the whole journey: {_journey(settings, base)}
 Stop with Ctrl-C.
 """
+
+
+def _journey(settings: Settings, base: str) -> str:
+    """The command that walks the journey; it reads the store, too, and a connection string is not shown."""
+    return f"fhir-server demo --base {base}" + (f" --data {settings.data}" if not settings.store else "")
 
 
 def curl_lines(base: str, auth: str) -> tuple[str, str, str]:

@@ -1,88 +1,65 @@
 """`doctor`: whether the server can run here, check by check."""
 
 import argparse
-import os
-import stat
 import sys
-import tempfile
-from collections.abc import Callable, Iterator
-from pathlib import Path
-
-import apsw
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 
 from fhir_server.cli.refusal import Refusal
-from fhir_server.cli.shell import settings_of
+from fhir_server.cli.shell import explained, settings_of
+from fhir_server.fhir.clock import Ids, system_clock
 from fhir_server.fhir.errors import FhirError
 from fhir_server.settings import Settings
-from fhir_server.store.sqlite.schema import AUDIT_MIGRATIONS, CLINIC_MIGRATIONS, check_library
-
-Check = Callable[[Settings], str]
+from fhir_server.store.checks import Broken, Check
 
 
-def run(arguments: argparse.Namespace) -> int:
+async def run(arguments: argparse.Namespace) -> int:
     """Do all checks, and tell each result."""
     settings = settings_of(arguments)
-    failed = 0
-    for name, check in _checks(settings):
-        try:
-            told, good = check(settings), True
-        except (Refusal, FhirError, OSError, apsw.Error) as error:
-            told, good = str(error), False
-            failed += 1
-        print(f"{'ok  ' if good else 'FAIL'}  {name}: {told}")
+    _tell("Python", sys.version.split()[0])
+    with explained():
+        async with _checks(settings, fix=arguments.fix) as checks:
+            failed = await _try(checks)
     if failed:
         raise Refusal(f"{failed} of the checks failed.")
     return 0
 
 
-def _checks(settings: Settings) -> Iterator[tuple[str, Check]]:
-    yield "Python", lambda _: sys.version.split()[0]
-    yield "SQLite", _sqlite
-    yield "data folder", _folder
-    yield "permissions", _permissions
-    tenants = settings.data / "tenants"
-    for path in sorted(tenants.iterdir()) if tenants.is_dir() else ():
-        if not path.name.startswith("."):
-            yield f"clinic {path.name}", lambda _, path=path: _clinic(path)  # type: ignore[misc]
+async def _try(checks: Sequence[Check]) -> int:
+    """How many failed."""
+    failed = 0
+    for check in checks:
+        try:
+            _tell(check.name, await check.run())
+        except (Broken, OSError) as error:
+            _tell(check.name, str(error), good=False)
+        except FhirError as error:
+            _tell(check.name, str(error.issues[0].diagnostics), good=False)
+        else:
+            continue
+        failed += 1
+        if check.is_needed:
+            break
+    return failed
 
 
-def _sqlite(_: Settings) -> str:
-    check_library()
-    return apsw.sqlite_lib_version()
+def _tell(name: str, told: str, *, good: bool = True) -> None:
+    print(f"{'ok  ' if good else 'FAIL'}  {name}: {told}")
 
 
-def _folder(settings: Settings) -> str:
-    if not settings.data.is_dir():
-        raise Refusal(f"'{settings.data}' is not there; `fhir-server tenant create` or `serve` makes it.")
-    with tempfile.TemporaryFile(dir=settings.data) as file:
-        file.write(b"x")
-        os.fsync(file.fileno())
-    free = os.statvfs(settings.data)
-    return f"{settings.data.resolve()} can be written, {free.f_bavail * free.f_frsize // 2**20} MiB free"
+@asynccontextmanager
+async def _checks(settings: Settings, *, fix: bool) -> AsyncIterator[Sequence[Check]]:
+    """The checks of the store that the settings name."""
+    if not settings.store:
+        from fhir_server.store.sqlite.checks import checks
 
+        yield checks(settings.data)
+        return
+    from fhir_server.store.mongo.checks import checks as mongo_checks
+    from fhir_server.store.mongo.store import MongoStore
 
-def _permissions(settings: Settings) -> str:
-    """Whoever can read the folder has the clinics' data and signing keys."""
-    mode = stat.S_IMODE(settings.data.stat().st_mode)
-    others = "others on this machine can read it: chmod 700" if mode & 0o007 else "others cannot read it"
-    return f"{mode:03o}, {others}"
-
-
-def _clinic(path: Path) -> str:
-    versions = [_version(path / "clinic.db", len(CLINIC_MIGRATIONS))]
-    versions += [_version(file, len(AUDIT_MIGRATIONS)) for file in sorted(path.glob("audit-*.db"))]
-    return "; ".join(versions)
-
-
-def _version(path: Path, newest: int) -> str:
-    connection = apsw.Connection(str(path), flags=apsw.SQLITE_OPEN_READONLY)
+    store = MongoStore(settings.store, system_clock, Ids(system_clock))
     try:
-        version = int(connection.pragma("user_version"))
-        if version > newest:
-            raise Refusal(f"{path.name} has schema {version}; this server knows up to {newest}")
-        sound = connection.pragma("quick_check")
-        if sound != "ok":
-            raise Refusal(f"{path.name} is damaged: {sound}")
-        return f"{path.name} schema {version} of {newest}"
+        yield mongo_checks(store, fix=fix)
     finally:
-        connection.close()
+        await store.close()

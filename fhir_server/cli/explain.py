@@ -1,17 +1,17 @@
 """`explain`: how a search would run."""
 
 import argparse
-from dataclasses import fields, is_dataclass
-from typing import Any
 
 from fhir_server.cli.refusal import Refusal
 from fhir_server.cli.shell import opened
 from fhir_server.search.parse import pairs
 from fhir_server.search.plan import Query
+from fhir_server.search.plan_text import line, tree
+from fhir_server.store.protocol import Explained, Unit
 
 
 async def run(arguments: argparse.Namespace) -> int:
-    """Print plan, route, counts and SQL."""
+    """Print plan, route, counts, and the store's statements with what each looked at."""
     type_, _, query = arguments.search.partition("?")
     async with opened(arguments, "explain") as shell:
         clinic = await shell.parts.clinics.get(arguments.tenant)
@@ -21,33 +21,24 @@ async def run(arguments: argparse.Namespace) -> int:
         request = clinic.parser.parse(type_, pairs(query) if query else [], server.clock())
         count = request.count if request.count is not None else server.settings.page_size
         asked = Query(type_, request.where, request.sort, count)
-        route = await shell.store.explain(arguments.tenant, asked)
+
+        async def explain(unit: Unit) -> Explained:
+            return await unit.explain(asked)
+
+        found = await shell.parts.store.run(arguments.tenant, explain, write=False)
     print("Plan")
-    print(_tree(request.where, 1))
+    print(tree(request.where, 1))
     for sort in request.sort:
         print(f"  sort by {sort.param}{', descending' if sort.descending else ''}")
-    print(f"Route: {route.way}" + (f", led by {_line(route.leader)}" if route.leader is not None else ""))
-    if route.counts:
+    print(f"Route: {found.way}" + (f", led by {line(found.leader)}" if found.leader is not None else ""))
+    if found.counts:
         print("Counted in the indexes (up to a bound)")
-        for node, counted in route.counts.items():
-            print(f"  {counted:>8}  {_line(node)}")
-    for number, step in enumerate(route.steps, 1):
-        for sql in step:
-            print(f"SQL, step {number}\n  {sql.text}\n  with {list(sql.args)}")
+        for node, counted in found.counts:
+            print(f"  {counted:>8}  {line(node)}")
+    for number, each in enumerate(found.statements, 1):
+        print(f"Statement {number}: {each.rows} rows, {each.touched} {found.touched_unit}\n  {each.text}")
+        if each.values:
+            print(f"  with {list(each.values)}")
+        for how in each.how:
+            print(f"    {how}")
     return 0
-
-
-def _tree(node: Any, depth: int) -> str:
-    children = getattr(node, "nodes", None)
-    if children is None and is_dataclass(getattr(node, "node", None)):
-        children = (node.node,)
-    name = type(node).__name__.rstrip("_")
-    if children is None:
-        return "  " * depth + _line(node)
-    own = [f"{f.name}={getattr(node, f.name)}" for f in fields(node) if f.name not in ("node", "nodes")]
-    head = "  " * depth + " ".join((name, *own)) + ("" if children else " (always)" if name == "All" else " (never)")
-    return "\n".join((head, *(_tree(child, depth + 1) for child in children)))
-
-
-def _line(node: Any) -> str:
-    return repr(node).replace("Any_(", "Any(")

@@ -34,6 +34,7 @@ def make_parser() -> Parser:
     _user(commands)
     _client(commands)
     _data(commands)
+    _booking(commands)
     _operation(commands)
     return parser
 
@@ -47,7 +48,11 @@ def _command(commands: Any, name: str, run: str, help_: str, example: str) -> Pa
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.set_defaults(run=run)
-    parser.add_argument("--data", metavar="DIR", help="the folder of the embedded store (or FHIR_SERVER_DATA)")
+    parser.add_argument(
+        "--data",
+        metavar="DIR",
+        help="the folder of the embedded store (or FHIR_SERVER_DATA); not looked at with FHIR_SERVER_STORE",
+    )
     return parser
 
 
@@ -73,8 +78,8 @@ def _demo(commands: Any) -> None:
         commands,
         "demo",
         "demo:run",
-        "Walk the whole booking journey over HTTP, and say what happens. People's tokens are minted from the data "
-        "folder of the server, which must be on this machine.",
+        "Walk the whole booking journey over HTTP, and say what happens. People's tokens are minted from the store "
+        "of the server, which must be within reach.",
         "demo --base http://127.0.0.1:8000/demo/fhir --data ./data",
     )
     parser.add_argument(
@@ -118,6 +123,16 @@ def _user(commands: Any) -> None:
     )
     disable.add_argument("tenant", metavar="TENANT")
     disable.add_argument("name", metavar="NAME")
+    codes = _command(
+        group,
+        "totp",
+        "users:one_time_codes",
+        "Have a person give a code from an authenticator app at sign-in.",
+        "user totp northside dr-may",
+    )
+    codes.add_argument("tenant", metavar="TENANT")
+    codes.add_argument("name", metavar="NAME")
+    codes.add_argument("--off", action="store_true", help="ask for no code any more")
 
 
 def _client(commands: Any) -> None:
@@ -178,6 +193,31 @@ def _data(commands: Any) -> None:
     import_.add_argument("--report", metavar="FILE", help="write each refusal to this file as a line of JSON")
 
 
+def _booking(commands: Any) -> None:
+    rules = _group(commands, "rules", "A clinic's booking rules.")
+    apply = _command(
+        rules, "apply", "booking:apply", "Check a file of booking rules by its JSON Schema, and put them on the "
+        "services that it names, all or none.", "rules apply northside rules.json",
+    )  # fmt: skip
+    apply.add_argument("tenant", metavar="TENANT")
+    apply.add_argument("file", metavar="FILE")
+    apply.add_argument("--check", action="store_true", help="check the file only")
+    slots = _group(commands, "slots", "A provider's free times.")
+    days, times = "2026-12-01 --to 2026-12-31", "2026-12-24T12:00:00 --to 2026-12-27"
+    for name, text, example in (
+        ("generate", "Make free slots from the hours of a schedule's providers; run again it changes nothing.", days),
+        ("close", "Close the free slots of a schedule in a range; what is taken stays.", times),
+        ("reopen", "Reopen what was closed in a range.", times),
+    ):
+        words = f"slots {name} northside lee-consultation --from {example}"
+        parser = _command(slots, name, f"booking:{name}", text, words)
+        parser.add_argument("tenant", metavar="TENANT")
+        parser.add_argument("schedule", metavar="SCHEDULE", help="the id of the Schedule")
+        kind = "DAY" if name == "generate" else "TIME"
+        parser.add_argument("--from", dest="start", required=True, metavar=kind)
+        parser.add_argument("--to", dest="end", required=True, metavar=kind)
+
+
 def _operation(commands: Any) -> None:
     token = _command(
         commands, "token", "tokens:run", "Print an access token, for operators and tests.",
@@ -191,14 +231,27 @@ def _operation(commands: Any) -> None:
     token.add_argument("--lifetime", type=_count, default=3600, metavar="SECONDS", help="(default: %(default)s)")
     token.add_argument("--origin", metavar="URL", help="the server's public origin (default: FHIR_SERVER_ORIGIN)")
     explain = _command(
-        commands, "explain", "explain:run", "Show how a search would run: its plan, its route, what each index counts, "
-        "its SQL.", "explain demo 'Slot?status=free&start=ge2026-12-01&_sort=start'",
+        commands, "explain", "explain:run", "Show how a search would run: its plan, and what the store does "
+        "for it.", "explain demo 'Slot?status=free&start=ge2026-12-01&_sort=start'",
     )  # fmt: skip
     explain.add_argument("tenant", metavar="TENANT")
     explain.add_argument("search", metavar="TYPE?QUERY")
     audit = _group(commands, "audit", "The audit log.")
     _audit_commands(audit)
-    _command(commands, "doctor", "doctor:run", "Check that the server can run here.", "doctor --data ./data")
+    migrate = _command(
+        commands,
+        "migrate",
+        "migrating:run",
+        "Copy clinics from one store to the other, while the source serves, and compare every row. Run again, it "
+        "goes on where it was. PLACE is a data folder, a connection string (mongodb://…), `sqlite` for the data "
+        "folder of --data, or `mongodb` for FHIR_SERVER_STORE.",
+        "migrate --from sqlite --to 'mongodb://db1,db2,db3/fhir?replicaSet=rs0'",
+    )
+    migrate.add_argument("--from", required=True, dest="source", metavar="PLACE")
+    migrate.add_argument("--to", required=True, dest="target", metavar="PLACE")
+    migrate.add_argument("--tenant", action="append", metavar="NAME", help="only this clinic; may be given again")
+    doctor = _command(commands, "doctor", "doctor:run", "Check that the server can run here.", "doctor --data ./data")
+    doctor.add_argument("--fix", action="store_true", help="make the collections and indexes that MongoDB lacks")
 
 
 def _audit_commands(audit: Any) -> None:

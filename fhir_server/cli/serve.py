@@ -10,7 +10,7 @@ from uvicorn.supervisors import Multiprocess
 
 from fhir_server.app import Asgi, make_app, make_parts
 from fhir_server.cli.refusal import Refusal
-from fhir_server.cli.shell import explained, make_folder, settings_of
+from fhir_server.cli.shell import explained, make_folder, place, settings_of
 from fhir_server.settings import PREFIX, Settings, from_environment
 
 _BACKLOG = 2_048
@@ -33,11 +33,11 @@ def run(arguments: argparse.Namespace) -> int:
     os.environ[f"{PREFIX}DATA"] = str(settings.data)
     os.environ[f"{PREFIX}ORIGIN"] = settings.origin
     with explained():
-        make_folder(settings.data)
+        make_folder(settings)
         if arguments.demo:
             _demo(settings)
     if not arguments.demo:
-        print(f"Serving {settings.origin}/TENANT/fhir from '{settings.data}'.", flush=True)
+        print(f"Serving {settings.origin}/TENANT/fhir from '{place(settings)}'.", flush=True)
     config = uvicorn.Config(
         "fhir_server.cli.serve:create_app",
         factory=True,

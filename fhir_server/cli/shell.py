@@ -10,14 +10,13 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from fhir_server.app import Parts, make_parts
+from fhir_server.app import Parts, make_parts, store_for
 from fhir_server.audit.command import Command
 from fhir_server.cli.refusal import Refusal
 from fhir_server.fhir.clock import Ids, system_clock
 from fhir_server.fhir.errors import FhirError
 from fhir_server.settings import Settings, from_environment
-from fhir_server.store.protocol import Unit
-from fhir_server.store.sqlite.store import SqliteStore
+from fhir_server.store.protocol import Store, Unit
 from smart_auth.errors import OAuthError
 
 
@@ -26,7 +25,7 @@ class Shell:
     """One run of a command."""
 
     settings: Settings
-    store: SqliteStore
+    store: Store
     parts: Parts
     command: Command
 
@@ -48,17 +47,17 @@ def settings_of(arguments: argparse.Namespace, **changes: object) -> Settings:
 
 @asynccontextmanager
 async def opened(arguments: argparse.Namespace, words: str, *, may_make: bool = False) -> AsyncIterator[Shell]:
-    """The server's parts over the data folder; `words` are the command as it is audited, without secrets.
+    """The server's parts over the settings' store; `words` are the command as it is audited, without secrets.
 
     Refusals of the server inside become Refusal.
     """
     settings = settings_of(arguments)
-    if not may_make and not (settings.data / "tenants").is_dir():
+    if not settings.store and not may_make and not (settings.data / "tenants").is_dir():
         raise Refusal(f"There is no data of this server in '{settings.data}'; see --data.")
     with explained():
-        make_folder(settings.data)
+        make_folder(settings)
         ids = Ids(system_clock)
-        store = SqliteStore(settings.data, system_clock, ids)
+        store = store_for(settings, system_clock, ids)
         parts = make_parts(settings, store=store, ids=ids)
         try:
             yield Shell(settings, store, parts, Command(words, login(), secrets.token_hex(8)))
@@ -82,9 +81,18 @@ class explained:  # noqa: N801 - reads as a word of a with statement
                 raise Refusal(f"{error.strerror or error}: {error.filename or ''}") from error
 
 
-def make_folder(path: Path) -> None:
-    """Make the data folder, if it is not there, for this account's eyes only: it holds signing keys."""
-    path.mkdir(mode=0o700, parents=True, exist_ok=True)
+def make_folder(settings: Settings) -> None:
+    """Make the embedded store's folder, if it is not there, for this account's eyes only: it holds signing keys."""
+    if not settings.store:
+        settings.data.mkdir(mode=0o700, parents=True, exist_ok=True)
+
+
+def place(settings: Settings) -> str:
+    """Where the data are, without anybody's credentials."""
+    if not settings.store:
+        return str(settings.data.resolve())
+    scheme, _, rest = settings.store.partition("://")
+    return f"{scheme}://{rest.rpartition('@')[2].partition('?')[0]}"
 
 
 def login() -> str:

@@ -1,4 +1,4 @@
-"""`user add`, `user list`, `user disable`."""
+"""`user add`, `user list`, `user disable`, `user totp`."""
 
 import argparse
 import secrets
@@ -8,7 +8,7 @@ from fhir_server.cli.refusal import Refusal
 from fhir_server.cli.shell import opened, table
 from fhir_server.fhir.reference import local_reference
 from fhir_server.store.protocol import Unit
-from smart_auth import accounts
+from smart_auth import accounts, totp
 from smart_auth.accounts import Account
 
 
@@ -65,4 +65,23 @@ async def disable(arguments: argparse.Namespace) -> int:
 
         await shell.store.run(tenant, work, write=True)
     print(f"Disabled {name}; tokens that were issued are refused within a second.")
+    return 0
+
+
+async def one_time_codes(arguments: argparse.Namespace) -> int:
+    """Have a person give a code from an authenticator app at sign-in, or no code any more."""
+    tenant, name = arguments.tenant, arguments.name
+    async with opened(arguments, f"user totp {tenant} {name}{' --off' if arguments.off else ''}") as shell:
+
+        async def work(unit: Unit) -> str:
+            if await accounts.load(unit, name) is None:
+                raise Refusal(f"There is no person named '{name}' in this clinic.")
+            await shell.record(unit)
+            if arguments.off:
+                await totp.remove(unit, name)
+                return ""
+            return await totp.set_up(unit, shell.parts.services.seal, name, tenant)
+
+        uri = await shell.store.run(tenant, work, write=True)
+    print(f"Add this to the authenticator app; it is shown this once: {uri}" if uri else f"{name} gives no code now.")
     return 0

@@ -10,13 +10,19 @@ TAGS = f"{ROOT}/tags/"
 SUBMITTER = f"{TAGS}submitter"  # who submitted a proposal: a client's id
 IDENTITY = f"{TAGS}identity"  # `provisional` on a Patient whose identity nobody has verified
 ORIGIN = f"{TAGS}origin"  # `foreign` on an imported AuditEvent
-BOOKING = f"{TAGS}booking"  # `contested`, `held`, `offered`, `override`: what the server knows of an appointment
+CARE = f"{TAGS}care"  # practitioners to whom somebody else tied the patients of a resource
+BREAK_GLASS = f"{TAGS}break-glass"  # the practitioner for whom a Flag opens a patient's record
+BOOKING = f"{TAGS}booking"  # `contested`, `held`, `offered`, `overdue`, `override`, `place-free`: what the server knows
 CODES = f"{ROOT}/CodeSystem/"
 BOOKING_RULES = f"{ROOT}/StructureDefinition/booking-rules"
 EXPIRES = f"{ROOT}/StructureDefinition/proposal-expires"  # when a proposal that nobody decided on ends
+REVIEW_DUE = f"{ROOT}/StructureDefinition/review-due"  # until when the clinic wants a proposal decided on
 BUFFERS = f"{ROOT}/StructureDefinition/booking-buffers"  # minutes kept free around a booked appointment
 OVERRIDE = f"{ROOT}/StructureDefinition/conflict-override"  # why a provider books in spite of a conflict
-_SERVERS_EXTENSIONS = frozenset({EXPIRES, BUFFERS})
+OCCUPIES = f"{ROOT}/StructureDefinition/occupied-actors"  # whose time an import takes beside its participants'
+INTAKE = f"{ROOT}/StructureDefinition/intake-questionnaire"  # on a service: a form to fill in before the visit
+PREPARATION = f"{ROOT}/StructureDefinition/preparation"  # on a service: how to prepare for the visit
+_SERVERS_EXTENSIONS = (EXPIRES, REVIEW_DUE, BUFFERS, OCCUPIES)
 
 
 def is_own_tag(coding: Any) -> bool:

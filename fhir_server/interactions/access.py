@@ -49,13 +49,16 @@ class Grant:
     """What may be done on one type: scope letters (`cruds`), on resources that match `rows`.
 
     `elements` None: whole resources; else the only top-level elements that are shown.
-    `rule` names the grant in audit entries.
+    `rule` names the grant in audit entries; `purpose` is the code of v3-ActReason that it is for, where it is not that
+    of the role. `but_others` is the id of the one patient whose part in a shared Appointment is shown ('': all).
     """
 
     letters: frozenset[str]
     rows: Node = EVERYTHING
     elements: frozenset[str] | None = None
     rule: str = ""
+    purpose: str = ""
+    but_others: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +86,7 @@ class Access:
         """Whether all resources of a type are there for the letter, with all their elements."""
         found = self._whole.get((type_, letter))
         if found is None:
-            found = any(grant.elements is None and grant.rows == EVERYTHING for grant in self.of(type_, letter))
+            found = any(map(_shows_all, self.of(type_, letter)))
             self._whole[type_, letter] = found
         return found
 
@@ -97,3 +100,7 @@ class Access:
                 self._bound.clear()
             found = self._bound[name] = where, bind()
         return found[1]
+
+
+def _shows_all(grant: Grant) -> bool:
+    return grant.rows == EVERYTHING and grant.elements is None and not grant.but_others

@@ -1,14 +1,18 @@
 """What a handler is given and what it gives back, apart from the Repository."""
 
-from collections.abc import Awaitable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from fhir_server.fhir.outcome import Issue
 from fhir_server.interactions.access import Access
 from fhir_server.interactions.clinic import Clinic
 from fhir_server.store.protocol import Stored, Unit
 
+if TYPE_CHECKING:
+    from fhir_server.interactions.repository import Repository
+
+T = TypeVar("T")
 Pairs = Sequence[tuple[str, str]]
 
 
@@ -37,13 +41,21 @@ class Entries(Protocol):
         """The answer to an entry whose resource is checked, in a Unit that is open. Raises FhirError."""
 
 
+class Units(Protocol):
+    """How a handler whose work is more than one Unit does each of them."""
+
+    def step(self, work: "Callable[[Repository], Awaitable[T]]") -> Awaitable[T]:
+        """What `work` returns, done in a writing Unit of its own."""
+
+
 @dataclass(frozen=True, slots=True)
 class Call:
     """One request to one interaction.
 
     `query` are the decoded pairs of the URL, and of the form of a POST search; `headers` have lower-case names;
     `body` is the parsed body (a resource, or the operations of a patch), None where there is none; `other` the type
-    sought in a compartment (`*`: all); `entries` the way of a Bundle's entries through the pipeline.
+    sought in a compartment (`*`: all); `entries` the way of a Bundle's entries through the pipeline; `units` the way
+    to several Units.
     """
 
     clinic: Clinic
@@ -56,13 +68,15 @@ class Call:
     body: Any = None
     entries: Entries | None = None
     other: str = ""
+    units: Units | None = None
 
 
 @dataclass(slots=True)
 class Answer:
     """An HTTP answer in the making, and what it shows, for the audit.
 
-    `stored` is the version that the answer is about, for ETag and Last-Modified. `shown` are the resources in it.
+    `stored` is the version that the answer is about, for ETag and Last-Modified. `shown` are the resources in it,
+    `written` the versions that were stored for it.
     """
 
     status: int = 200
@@ -71,3 +85,4 @@ class Answer:
     headers: dict[str, str] = field(default_factory=dict)
     shown: Sequence[Stored] = ()
     informed: Sequence[Issue] = ()
+    written: Sequence[Stored] = ()

@@ -51,8 +51,8 @@ async def update(call: Call, repository: Repository) -> Answer:
         return await direct_update.handle(_direct(call, found.id, {**call.body, "id": found.id}), repository)
     if given is None:
         return answer_with(call, repository, await repository.create(call.body), 201)
-    current = await repository.unit.read(call.type, given)
-    if current is not None and not current.is_deleted and repository.may_see(current, "u"):
+    current, is_there = await repository.look(call.type, given, "u")
+    if current is not None and not current.is_deleted and is_there:
         raise Conflict(f"{call.type}/{given} is there already, and the condition does not find it.")
     return await direct_update.handle(_direct(call, given, call.body), repository)
 

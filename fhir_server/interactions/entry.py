@@ -11,8 +11,9 @@ from fhir_server.fhir import json
 from fhir_server.fhir.clock import Micros, instant
 from fhir_server.fhir.errors import BadRequest, FhirError, TooLarge, UnsupportedMediaType
 from fhir_server.fhir.outcome import Issue
+from fhir_server.interactions import patches
 from fhir_server.interactions.call import Answer, Call, EntryRequest
-from fhir_server.interactions.patches import JSON, JSON_PATCH, MERGE_PATCH, Patch
+from fhir_server.interactions.patches import JSON, JSON_PATCH, MERGE_PATCH, XML_PATCH, Patch
 
 # Deletions go first, so that what they free can be used; reads go last, so that they see what was done.
 ORDER = {"DELETE": 0, "POST": 1, "PUT": 2, "PATCH": 2, "GET": 3, "HEAD": 3}
@@ -93,14 +94,16 @@ def _read(call: Call, place: int, value: Any, prefer: str) -> Entry:
 
 
 def _patch(resource: Any, at: str) -> Any:
-    """The patch: a JSON Patch or Merge Patch in a Binary, or Parameters (FHIR R4 http.html#patch)."""
+    """The patch: a JSON, Merge or XML Patch in a Binary, or Parameters (FHIR R4 http.html#patch)."""
     if not isinstance(resource, dict) or resource.get("resourceType") != "Binary":
         return Patch(JSON, resource)
     name = str(resource.get("contentType", "")).partition(";")[0].strip()
-    if name not in (JSON_PATCH, MERGE_PATCH):
-        raise UnsupportedMediaType(f"A patch in a Binary is {JSON_PATCH}.", expression=f"{at}.contentType")
+    if name not in (JSON_PATCH, MERGE_PATCH, XML_PATCH):
+        raise UnsupportedMediaType(
+            f"A patch in a Binary is {JSON_PATCH}, {MERGE_PATCH} or {XML_PATCH}.", expression=f"{at}.contentType"
+        )
     try:
-        return Patch(name, json.parse(base64.b64decode(str(resource.get("data", "")), validate=True)))
+        return patches.read(name, base64.b64decode(str(resource.get("data", "")), validate=True))
     except binascii.Error as error:
         raise BadRequest("The patch's data is not base64.", expression=f"{at}.data") from error
 

@@ -16,7 +16,7 @@ async def handle(call: Call, repository: Repository) -> Answer:
     pairs = [(name, value) for name, value in call.query if name != paging.PARAMETER]
     path = "/".join(part for part in (call.type, call.id, "_history") if part)
     query = _query(call, types, paging.place(call, path, pairs))
-    if call.id and await repository.unit.read(call.type, call.id) is None:
+    if call.id and not (await repository.look(call.type, call.id, letter))[1]:
         raise NotFound("There is no such resource here.")
     page = await repository.history(query, letter=letter)
     if (

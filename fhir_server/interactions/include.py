@@ -8,6 +8,7 @@ from collections.abc import Iterable, Sequence
 from fhir_server.fhir import json
 from fhir_server.fhir.errors import Unprocessable
 from fhir_server.interactions.repository import Repository
+from fhir_server.search.extract import REFERS
 from fhir_server.search.parse import Include, SearchRequest
 from fhir_server.search.plan import Query, Target, Test, any_of
 from fhir_server.store.protocol import Stored
@@ -52,7 +53,7 @@ async def _follow(repository: Repository, wanted: Include, sources: Iterable[Sto
         # Through what the caller sees of the source, so that a hidden reference is not followed.
         shown = json.parse(repository.shown(stored, "s"))
         for param, type_, id_ in repository.clinic.extractor.entries(shown).get("reference", ()):
-            if wanted.param not in ("*", param) or not type_ or wanted.target not in (None, type_):
+            if param == REFERS or wanted.param not in ("*", param) or not type_ or wanted.target not in (None, type_):
                 continue
             if (type_, id_) not in found:
                 target = await repository.peek(type_, id_)
@@ -64,7 +65,7 @@ async def _referrers(repository: Repository, wanted: Include, targets: Sequence[
     """Adds what points at the targets."""
     sources = [wanted.source] if wanted.source != "*" else sorted(repository.access.grants)
     for source in sources:
-        parameters = repository.clinic.server.registry.parameters(source)
+        parameters = repository.clinic.registry.parameters(source)
         codes = [wanted.param] if wanted.param != "*" else [c for c, p in parameters.items() if "reference" in p.shapes]
         tests = [
             Test(code, "reference", Target(target.id, target.type))

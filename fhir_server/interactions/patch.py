@@ -3,9 +3,10 @@
 from fhir_server.fhir import json
 from fhir_server.fhir.errors import BadRequest, Forbidden, Unprocessable
 from fhir_server.interactions.call import Answer, Call
+from fhir_server.interactions.if_match import check_if_match
 from fhir_server.interactions.patches import Patch
 from fhir_server.interactions.prefer import answer_with
-from fhir_server.interactions.repository import Repository, check_if_match
+from fhir_server.interactions.repository import Repository
 
 
 async def handle(call: Call, repository: Repository) -> Answer:

@@ -1,16 +1,25 @@
-"""The kinds of patch, by media type: JSON Patch, JSON Merge Patch, FHIRPath Patch (FHIR R4 http.html#patch)."""
+"""The kinds of patch, by media type: JSON Patch, Merge Patch, XML Patch, FHIRPath Patch (FHIR R4 http.html#patch)."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from fhir_server.fhir import json_patch, merge_patch
+from fhir_server.fhir import json, json_patch, merge_patch
 from fhir_server.fhir.errors import BadRequest
-from fhir_server.interactions import fhirpath_patch
+from fhir_server.interactions import fhirpath_patch, xml_patch
 from profiles.elements import Elements
 
 JSON, XML = "application/fhir+json", "application/fhir+xml"
-JSON_PATCH, MERGE_PATCH = "application/json-patch+json", "application/merge-patch+json"
+JSON_PATCH, MERGE_PATCH, XML_PATCH = (
+    "application/json-patch+json",
+    "application/merge-patch+json",
+    xml_patch.MEDIA_TYPE,
+)
+
+
+def read(media_type: str, body: bytes) -> "Patch":
+    """A patch of a media type that no resource has. Raises BadRequest."""
+    return Patch(media_type, xml_patch.read(body) if media_type == XML_PATCH else json.parse(body))
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +36,8 @@ class Patch:
                 json_patch.check(self.body)
             case "application/merge-patch+json":
                 merge_patch.check(self.body)
+            case "application/xml-patch+xml":
+                pass  # its reader has refused what is none
             case _:
                 if not isinstance(self.body, dict) or self.body.get("resourceType") != "Parameters":
                     raise BadRequest("A FHIRPath Patch is a Parameters resource.", expression="resourceType")
@@ -44,6 +55,8 @@ class Patch:
             case "application/merge-patch+json":
                 for name in self.body:
                     yield name, name
+            case "application/xml-patch+xml":
+                yield from xml_patch.roots(self.body)
             case _:
                 yield None, "Parameters.parameter"
 
@@ -54,4 +67,6 @@ class Patch:
                 return json_patch.apply(self.body, resource)
             case "application/merge-patch+json":
                 return merge_patch.apply(self.body, resource)
+            case "application/xml-patch+xml":
+                return xml_patch.apply(self.body, resource, elements)
         return fhirpath_patch.apply(self.body, resource, elements)

@@ -16,6 +16,12 @@ def preference(call: Call, name: str) -> str:
     return ""
 
 
+def prefers(call: Call, name: str) -> bool:
+    """Whether a preference is given, with or without a value."""
+    parts = call.headers.get("prefer", "").replace(";", ",").split(",")
+    return any(part.strip().partition("=")[0].lower() == name for part in parts)
+
+
 def answer_with(call: Call, repository: Repository, stored: Stored, status: int, *, letter: str = "") -> Answer:
     """The stored resource, nothing, or an OperationOutcome; Location names the version.
 

@@ -5,7 +5,8 @@ from email.utils import parsedate_to_datetime
 
 from fhir_server.fhir.clock import Micros
 from fhir_server.interactions.call import Answer, Call
-from fhir_server.interactions.repository import Repository, version_of
+from fhir_server.interactions.if_match import version_of
+from fhir_server.interactions.repository import Repository
 from fhir_server.store.protocol import Stored
 
 

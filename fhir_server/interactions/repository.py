@@ -4,30 +4,24 @@ No handler can forget tenancy, access, rules, index or audit: every path to a re
 """
 
 import hashlib
-from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 from fhir_server.fhir import json, own
 from fhir_server.fhir.clock import instant
-from fhir_server.fhir.errors import BadRequest, Conflict, Forbidden, Gone, NotFound, PreconditionFailed
-from fhir_server.interactions import visibility
+from fhir_server.fhir.errors import Conflict, Forbidden, Gone, NotFound, Unprocessable
+from fhir_server.interactions import search_parameters, visibility
 from fhir_server.interactions.access import Access, Grant
+from fhir_server.interactions.changes import Change, Noted
 from fhir_server.interactions.clinic import Clinic, Resource
+from fhir_server.interactions.sight import Sight
 from fhir_server.search.plan import Entries, Node, Query
 from fhir_server.store.protocol import HistoryQuery, Page, Put, Stored, Unit, VersionConflict
 
-
-@dataclass(frozen=True, slots=True)
-class Change:
-    """A version that was stored, for the audit. `before` is the version it replaced, 0 for none; `rule_author` who
-    set the rule that decided it.
-    """
-
-    stored: Stored
-    before: int
-    rule: str = ""
-    rule_author: str = ""
+HISTORY_BATCH = 200
+# Versions looked at for one page of a caller who sees some only.
+MOST_HISTORY = 20_000
 
 
 Follower = Callable[[Stored], Awaitable[None]]
@@ -47,44 +41,93 @@ class Repository:
         self.changes: list[Change] = []
         self.headers: dict[str, str] = {}  # what rules add to the answer
         self.because = ""  # what a rule decided of the resource at hand, for the audit
+        self.decided: dict[tuple[str, str], Grant] = {}  # which grant let a resource through
+        self.noted: list[Noted] = []  # what the audit is told beside the changes
         self._followers: list[Follower] = []
+        self._sight = Sight(unit, clinic, access)
+        self._is_current = False
 
     # Reading
 
     async def read(self, type_: str, id_: str, *, letter: str = "r") -> Stored:
         """The current version, if it is there for this caller. Raises NotFound, Gone."""
         self.granted(type_, letter)
-        return await self._visible(await self.unit.read(type_, id_), letter)
+        stored, is_there = await self.look(type_, id_, letter)
+        return _there(stored if is_there else None)
+
+    async def look(self, type_: str, id_: str, letter: str) -> tuple[Stored | None, bool]:
+        """The current version, a deletion included, and whether it is there for this caller.
+
+        The store is asked the same for what is absent and for what is out of sight.
+        """
+        stored = await self.unit.read(type_, id_)
+        grant = await self._sight.of_id(type_, id_, letter)
+        if grant is None:
+            # Of what is not deleted no version 0 is there, as none is of what is absent.
+            was = stored.version - 1 if stored is not None and stored.is_deleted else 0
+            before = await self.unit.vread(type_, id_, was)
+            if before is not None:
+                grant = await self._sight.of_version(before, letter)
+        self._decide(type_, id_, grant)
+        return stored, stored is not None and grant is not None
 
     async def peek(self, type_: str, id_: str) -> Stored | None:
         """The current version if it is there for this caller by read or search; None otherwise."""
         stored = await self.unit.read(type_, id_)
-        if stored is None or stored.is_deleted:
-            return None
-        return stored if self.may_see(stored, "r") or self.may_see(stored, "s") else None
+        grant = await self._sight.of_id(type_, id_, "r") or await self._sight.of_id(type_, id_, "s")
+        self._decide(type_, id_, grant)
+        return stored if stored is not None and not stored.is_deleted and grant is not None else None
+
+    async def current(self, type_: str, id_: str) -> Resource | None:
+        """A resource as it is, for rules of the server, whoever asks; None when it is not there."""
+        stored = await self.unit.read(type_, id_)
+        return json.parse(stored.body) if stored is not None and stored.body is not None else None
 
     async def vread(self, type_: str, id_: str, version: int) -> Stored:
         """One version, if the resource is there for this caller. Raises NotFound, Gone."""
         self.granted(type_, "r")
-        return await self._visible(await self.unit.vread(type_, id_, version), "r")
+        _, is_there = await self.look(type_, id_, "r")
+        stored = await self.unit.vread(type_, id_, version) if is_there else None
+        return _there(stored if stored is not None and await self._is_version_visible(stored, "r") else None)
 
     async def search(self, query: Query, *, letter: str = "s") -> Page:
         """One page of what matches and is there for this caller. Raises Forbidden."""
 
         def bind() -> Node:
-            registry = self.clinic.server.registry
-            return visibility.bound(query.type, query.where, query.sort, self.access, letter, registry)
+            where, sort, registry = query.where, query.sort, self.clinic.registry
+            return visibility.bound(query.type, where, sort, self.access, letter, registry)
 
-        return await self.unit.search(replace(query, where=self.access.bound(query, letter, bind)))
+        # What an own search parameter looks at can change while an Access is kept.
+        where = bind() if self.clinic.custom else self.access.bound(query, letter, bind)
+        page = await self.unit.search(replace(query, where=where))
+        for id_, grant in (await self._sight.of_page(page.matches, query.type, letter)).items():
+            self._decide(query.type, id_, grant)
+        return page
 
     async def history(self, query: HistoryQuery, *, letter: str) -> Page:
         """One page of versions; those of resources that are not there for this caller are left out."""
-        page = await self.unit.history(query)
-        kept = [stored for stored in page.matches if await self.version_is_visible(stored, letter)]
-        # How many there are in all would tell of those that are not there for this caller.
-        sees_all = all(any(map(visibility.is_everything, self.access.of(type_, letter))) for type_ in query.types)
-        is_whole = page.next is None and query.after is None and query.count > 0
-        return Page(kept, page.next, page.total if sees_all else len(kept) if is_whole else None)
+        if all(any(map(visibility.is_everything, self.access.of(type_, letter))) for type_ in query.types):
+            return await self.unit.history(query)
+        kept: list[Stored] = []
+        after, is_over, looked_at = query.after, query.count == 0, 0
+        # A page is filled up from what is there for this caller, and ends on it: a page that ended early, or a link
+        # that told where, would tell of what is not. So would a total.
+        while not is_over and len(kept) <= query.count:
+            page = await self.unit.history(replace(query, count=HISTORY_BATCH, after=after))
+            for stored in page.matches:
+                if len(kept) <= query.count and await self.version_is_visible(stored, letter):
+                    kept.append(stored)
+            after, is_over, looked_at = page.next, page.next is None, looked_at + HISTORY_BATCH
+            if looked_at >= MOST_HISTORY:
+                raise Unprocessable("This history is too long to look through; narrow it by _since.", code="too-costly")
+        matches = kept[: query.count]
+        last = matches[-1] if len(kept) > len(matches) else None
+        is_whole = is_over and last is None and query.after is None and query.count > 0
+        return Page(
+            matches,
+            (last.updated, last.key, last.version) if last is not None else None,
+            len(matches) if is_whole else None,
+        )
 
     async def guard(self, type_: str, pairs: Sequence[tuple[str, str]]) -> None:
         """Have Units that decide on what one criterion finds do so in turn."""
@@ -99,60 +142,48 @@ class Repository:
         return grants
 
     def shown(self, stored: Stored, letter: str = "r") -> bytes:
-        """The body as this caller may see it: whole, or narrowed to the elements of the grants that let it through."""
-        assert stored.body is not None
+        """The body as this caller may see it: whole, or narrowed to what the grants that let it through show."""
         if self.access.shows_all(stored.type, letter):
+            assert stored.body is not None
             return stored.body
-        grants = self.access.of(stored.type, letter)
-        resource = json.parse(stored.body)
-        entries = self.clinic.extractor.entries(resource)
-        elements = visibility.elements(grants, entries)
-        return stored.body if elements is None else json.serialise(visibility.narrow(resource, elements))
+        return self._sight.shown(stored, self.access.of(stored.type, letter))
 
     def shown_to_maker(self, stored: Stored) -> bytes:
         """The body of what this caller created, by the grants that let it, whatever a rule has made of it since."""
-        assert stored.body is not None
-        grants = self.access.of(stored.type, "c")
-        if self.access.shows_all(stored.type, "c"):
-            return stored.body
-        resource = json.parse(stored.body)
-        entries = self.clinic.extractor.entries(resource)
-        made_by = [grant for grant in grants if visibility.allows(grant, entries)] or grants
-        elements = [grant.elements for grant in made_by]
-        shown = frozenset().union(*(each or () for each in elements))
-        return stored.body if None in elements else json.serialise(visibility.narrow(resource, shown))
+        return self._sight.shown(stored, self.access.of(stored.type, "c"), or_all=True)
 
-    def may_see(self, stored: Stored, letter: str) -> bool:
+    async def may_see(self, stored: Stored, letter: str) -> bool:
         """Whether a current version is there for this caller under a letter."""
-        grants = self.access.of(stored.type, letter)
-        if any(visibility.is_everything(grant) for grant in grants):
-            return True
-        if not grants or stored.body is None:
-            return False
-        entries = self.clinic.extractor.entries(json.parse(stored.body))
-        return any(visibility.allows(grant, entries) for grant in grants)
+        return await self._sight.of_id(stored.type, stored.id, letter) is not None
 
     def writable(self, stored: Stored) -> frozenset[str] | None:
         """The elements of a resource that this caller may change; None: all."""
-        grants = self.access.of(stored.type, "u")
-        if self.access.shows_all(stored.type, "u"):
-            return None
-        assert stored.body is not None
-        return visibility.elements(grants, self.clinic.extractor.entries(json.parse(stored.body)))
-
-    async def _visible(self, stored: Stored | None, letter: str) -> Stored:
-        if stored is None or not await self.version_is_visible(stored, letter):
-            raise NotFound("There is no such resource here.")  # one text, whether it is absent or out of sight
-        if stored.is_deleted:
-            raise Gone(f"This {stored.type} was deleted.")
-        return stored
+        return self._sight.elements(stored, self.access.of(stored.type, "u"))
 
     async def version_is_visible(self, stored: Stored, letter: str) -> bool:
+        """Whether a version is there for this caller: the resource is, and the version's own content would be."""
+        if any(visibility.is_everything(grant) for grant in self.access.of(stored.type, letter)):
+            return await self._is_version_visible(stored, letter)
+        _, is_there = await self.look(stored.type, stored.id, letter)
+        return is_there and await self._is_version_visible(stored, letter)
+
+    async def _is_version_visible(self, stored: Stored, letter: str) -> bool:
         """A deletion is as visible as the version before it."""
         if stored.is_deleted and not any(visibility.is_everything(g) for g in self.access.of(stored.type, letter)):
             before = await self.unit.vread(stored.type, stored.id, stored.version - 1)
-            return before is not None and self.may_see(before, letter)
-        return self.may_see(stored, letter)
+            grant = await self._sight.of_version(before, letter) if before is not None else None
+        else:
+            grant = await self._sight.of_version(stored, letter)
+        self._decide(stored.type, stored.id, grant)
+        return grant is not None
+
+    def note(self, noted: "Noted") -> None:
+        """Have the audit told of something beside the changes."""
+        self.noted.append(noted)
+
+    def _decide(self, type_: str, id_: str, grant: Grant | None) -> None:
+        if grant is not None:
+            self.decided[type_, id_] = grant
 
     # Writing
 
@@ -231,11 +262,17 @@ class Repository:
         entries: Entries = {}
         patients = before.patients if before is not None else ()
         if resource is not None:
+            await self._set_own_tags(before, resource, type_)
+            await self.renew()
             body = self._stamp(resource, id_, version + 1, updated)
-            entries = self._entries(resource)
+            entries = self.entries(resource)
             patients = visibility.patients_of(type_, id_, entries, self.clinic.server.definitions)
-            if grants is not None and not any(visibility.allows(grant, entries) for grant in grants):
-                raise Forbidden(f"The {type_} as it would be is outside of what this caller may write.")
+            if grants is not None:
+                decided = await self._sight.of_entries(grants, type_, id_, entries)
+                if decided is None:
+                    raise Forbidden(f"The {type_} as it would be is outside of what this caller may write.")
+                self._decide(type_, id_, decided)
+        self._sight.forget()
         try:
             stored = await self.unit.put(Put(type_, id_, version, updated, body, entries, method, patients))
         except VersionConflict as error:
@@ -244,6 +281,12 @@ class Repository:
             ) from error
         self.changes.append(Change(stored, version if before is not None and not before.is_deleted else 0, rule))
         return stored
+
+    async def _set_own_tags(self, before: Stored | None, resource: Resource, type_: str) -> None:
+        stamp = self.clinic.server.stamps.get(type_)
+        if stamp is not None:
+            old = json.parse(before.body) if before is not None and before.body is not None else None
+            await stamp(self, old, resource)
 
     def _stamp(self, resource: Resource, id_: str, version: int, updated: int) -> bytes:
         """The body with the server's own meta; the resource's type first, then id and meta."""
@@ -254,7 +297,16 @@ class Repository:
         resource["id"], resource["meta"] = id_, meta
         return json.serialise({"resourceType": resource["resourceType"], "id": id_, "meta": meta, **rest})
 
-    def _entries(self, resource: Resource) -> Entries:
+    async def renew(self) -> None:
+        """Index by the search parameters that the clinic has in this Unit, whatever this process last knew of them."""
+        if not self._is_current:
+            kept = await search_parameters.kept(self.unit) or b""
+            if kept != self.clinic.custom:
+                self.clinic = self.clinic.with_custom(kept)
+            self._is_current = True
+
+    def entries(self, resource: Resource) -> Entries:
+        """The index entries of a resource, those of the server's own rules included."""
         entries = self.clinic.extractor.entries(resource)
         own_entries = self.clinic.server.own_entries.get(resource["resourceType"])
         if own_entries is None:
@@ -265,24 +317,10 @@ class Repository:
         return merged
 
 
-def check_if_match(headers: Mapping[str, str], current: Stored | None) -> None:
-    """The condition of If-Match (RFC 9110 §13.1.1). Raises BadRequest, PreconditionFailed."""
-    wanted = headers.get("if-match")
-    if wanted is None:
-        return
-    if wanted.strip() == "*":
-        if current is None or current.is_deleted:
-            raise PreconditionFailed("There is no current version for 'If-Match: *'.")
-        return
-    versions = [version_of(tag) for tag in wanted.split(",")]
-    if current is None or str(current.version) not in versions:
-        at = f"is at version {current.version}" if current is not None and not current.is_deleted else "is not there"
-        raise PreconditionFailed(f"If-Match does not hold: the resource {at}. Read it again and repeat the change.")
-
-
-def version_of(tag: str) -> str:
-    """The version in an entity tag such as W/"3". Raises BadRequest."""
-    text = tag.strip().removeprefix("W/")
-    if len(text) < 3 or text[0] != '"' or text[-1] != '"':
-        raise BadRequest('An entity tag looks like W/"3", with the version between the quotes.')
-    return text[1:-1]
+def _there(stored: Stored | None) -> Stored:
+    """What is there for the caller. Raises NotFound, Gone."""
+    if stored is None:
+        raise NotFound("There is no such resource here.")  # one text, whether it is absent or out of sight
+    if stored.is_deleted:
+        raise Gone(f"This {stored.type} was deleted.")
+    return stored

@@ -88,7 +88,8 @@ async def answer(
     kept = found[:count]
     totals = [page.total for page in pages]
     total = sum(t for t in totals if t is not None) if None not in totals else None
-    page = Page([stored for _, stored in kept], kept[-1][0] if more and kept else None, total)
+    is_exact = all(page.total_is_exact for page in pages)
+    page = Page([stored for _, stored in kept], kept[-1][0] if more and kept else None, total, is_exact)
     types = [("_type", ",".join(within))] if path == "" and len(pairs) != len(criteria) else []
     applied = (*types, *request.applied) if is_search else tuple(pairs)
     request = replace(request, includes=tuple(includes))

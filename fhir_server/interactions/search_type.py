@@ -14,8 +14,8 @@ from fhir_server.search.plan import EVERYTHING, Node, Query, all_of
 from fhir_server.search.plan_rules import natural_order
 from fhir_server.store.protocol import Page, Stored
 
-# Counting to this many is cheap enough for an estimate.
-ESTIMATE = 1_000
+# Counting to this many is cheap enough to do unasked; an estimate says that there are this many at least.
+COUNTED = 1_000
 
 
 async def handle(call: Call, repository: Repository) -> Answer:
@@ -70,16 +70,18 @@ def query_of(call: Call, request: SearchRequest) -> Query:
     count = request.count if request.count is not None else settings.page_size
     if request.summary == "count":
         count = 0
-    total = {"accurate": -1, "estimate": ESTIMATE, "none": None}.get(request.total or "")
+    total = {"accurate": -1, "none": None}.get(request.total or "", COUNTED)
     if count == 0 or (request.total is None and call.type == "Appointment"):
         total = -1
     return Query(call.type, request.where, request.sort, min(count, settings.largest_page), None, total)
 
 
 def _total(call: Call, request: SearchRequest, page: Page) -> int | None:
-    """The total that was counted, or that a page which holds everything tells anyway."""
-    if page.total is not None or request.total == "none":
-        return page.total
+    """The total that was counted to its end or asked for as an estimate, or that a whole page tells anyway."""
+    if request.total == "none" and request.count != 0 and request.summary != "count":
+        return None
+    if page.total is not None:
+        return page.total if page.total_is_exact or request.total == "estimate" else None
     is_whole = page.next is None and not any(name == paging.PARAMETER for name, _ in call.query)
     return len(page.matches) if is_whole else None
 

@@ -1,5 +1,7 @@
 """transaction: the entries of a Bundle, all or none, as one Unit (FHIR R4 http.html#trules).
 
+A history Bundle is done again, the oldest entry first: there one resource may stand in several entries, under one id.
+
 Identities are settled first, then links between entries are rewritten, then the entries are done: deletions,
 creations, changes, reads. The answers stand in the order of the request.
 """
@@ -8,7 +10,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 from fhir_server.fhir.errors import BadRequest, FhirError, PreconditionFailed, Unprocessable
-from fhir_server.interactions import conditional, entry, links
+from fhir_server.interactions import conditional, entry, integrity, links
 from fhir_server.interactions.call import Answer, Call
 from fhir_server.interactions.entry import ORDER, Entry, at_place
 from fhir_server.interactions.prefer import answer_with
@@ -19,15 +21,21 @@ from fhir_server.store.protocol import Stored
 
 @dataclass(frozen=True, slots=True)
 class Prepared:
-    """The entries with links rewritten and checked, and the references that a search stands for."""
+    """The entries with links rewritten and checked, and the references that a search stands for.
+
+    `is_history`: they are done from the last to the first, as they stand.
+    """
 
     entries: tuple[Entry, ...]
     searches: frozenset[str]
+    is_history: bool = False
 
 
 def prepare(call: Call) -> Prepared:
     """What can be done before the Unit: ids, links, the structural check. Raises what is wrong with the Bundle."""
     read, server = entry.read(call), call.clinic.server
+    if call.body["type"] == "history":
+        return _prepare_history(call, read)
     links_ = links.Links(server.elements)
     for each in read:
         _identify(call, each)
@@ -46,6 +54,20 @@ def prepare(call: Call) -> Prepared:
     return Prepared(tuple(read), searches)
 
 
+def _prepare_history(call: Call, read: list[Entry]) -> Prepared:
+    issues = call.clinic.server.structure.check(call.body, expected_type="Bundle")
+    if issues:
+        raise Unprocessable(issues=issues)
+    for each in read:
+        if each.method not in ("POST", "PUT", "PATCH", "DELETE"):
+            raise BadRequest(
+                "An entry of a history is a write.", expression=f"Bundle.entry[{each.place}].request.method"
+            )
+        if each.method == "POST" and isinstance(each.resource, dict):
+            each.id = each.resource.get("id", "")
+    return Prepared(tuple(read), frozenset(), is_history=True)
+
+
 def _identify(call: Call, each: Entry) -> None:
     """The id that the entry's resource has or gets; for a condition, the one it gets if nothing is found."""
     if each.method == "POST" and len(each.segments) == 1:
@@ -60,17 +82,28 @@ def _identify(call: Call, each: Entry) -> None:
 async def handle(call: Call, repository: Repository) -> Answer:
     """200 with a Bundle of the answers. Raises the first refusal, told of its entry; then nothing is done."""
     prepared: Prepared = call.body
-    found = await _Identities.settled(call, repository, prepared)
-    entries = [found.entry(each) for each in prepared.entries]
-    _refuse_twins(each for each in entries if each.place not in found.same)
+    if prepared.is_history:
+        found, entries = _Identities(call, {}, {}, {}), list(prepared.entries)
+        in_turn = entries[::-1]
+    else:
+        found = await _Identities.settled(call, repository, prepared)
+        entries = [found.entry(each) for each in prepared.entries]
+        _refuse_twins(each for each in entries if each.place not in found.same)
+        in_turn = sorted(entries, key=lambda each: ORDER[each.method])
     answers: dict[int, Answer] = {}
-    for each in sorted(entries, key=lambda each: ORDER[each.method]):
+    for each in in_turn:
         try:
             answers[each.place] = await _answer(call, repository, each, found)
         except FhirError as error:
             raise at_place(error, each.place) from error
+    written = [stored for answer in answers.values() for stored in answer.written]
+    for place, answer in answers.items():
+        try:
+            await integrity.check(repository, answer.written, written)
+        except FhirError as error:
+            raise at_place(error, place) from error
     body = entry.response_bundle(call, [answers[n] for n in range(len(entries))], call.clinic.server.clock())
-    return Answer(200, body)
+    return Answer(200, body, written=written)
 
 
 @dataclass(slots=True)

@@ -3,16 +3,17 @@
 from fhir_server.fhir.errors import BadRequest, Forbidden, NotAllowed, NotFound
 from fhir_server.interactions import visibility
 from fhir_server.interactions.call import Answer, Call
+from fhir_server.interactions.if_match import check_if_match
 from fhir_server.interactions.prefer import answer_with
-from fhir_server.interactions.repository import Repository, check_if_match
+from fhir_server.interactions.repository import Repository
 
 
 async def handle(call: Call, repository: Repository) -> Answer:
     """200 for a new version, 201 for a new resource."""
     if call.body.get("id") != call.id:
         raise BadRequest(f"The body's id must be the URL's, '{call.id}'.", expression=f"{call.type}.id")
-    current = await repository.unit.read(call.type, call.id)
-    if current is not None and not current.is_deleted and repository.may_see(current, "u"):
+    current, is_there = await repository.look(call.type, call.id, "u")
+    if current is not None and not current.is_deleted and is_there:
         check_if_match(call.headers, current)
         if repository.writable(current) is not None:
             raise Forbidden("This caller sees a part of the resource only; change it by PATCH.")

@@ -4,14 +4,36 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from fhir_server.fhir.errors import Forbidden
+from fhir_server.fhir.reference import local_reference
 from fhir_server.interactions.access import Access, Grant
 from fhir_server.search.matches import matches
 from fhir_server.search.parameters import Registry
-from fhir_server.search.plan import EVERYTHING, All, Any_, Chain, Entries, Has, Node, Not, Sort, Test, all_of, any_of
+from fhir_server.search.plan import (
+    EVERYTHING,
+    NOTHING,
+    All,
+    Any_,
+    Chain,
+    Entries,
+    Has,
+    Node,
+    Not,
+    Sort,
+    Target,
+    Test,
+    all_of,
+    any_of,
+)
 from profiles.definitions import Definitions
 
 # Every resource shows these, whatever the list of elements says.
 ALWAYS_SHOWN = frozenset({"resourceType", "id", "meta"})
+# Elements of a shared Appointment that may name the other patients.
+TELL_OF_OTHERS = frozenset({"participant", "text", "contained"})
+_PEOPLE = frozenset({"Patient", "RelatedPerson"})
+# Parameters of Appointment and AppointmentResponse that look at who takes part, and those of every type that see all.
+_PARTICIPANTS = frozenset({"patient", "actor", "part-status"})
+_WHOLE_TEXT = frozenset({"_content", "_text"})
 SUBSETTED = {"system": "http://terminology.hl7.org/CodeSystem/v3-ObservationValue", "code": "SUBSETTED"}
 
 
@@ -20,19 +42,23 @@ def is_everything(grant: Grant) -> bool:
     return grant.rows is EVERYTHING or grant.rows == EVERYTHING
 
 
+def is_narrowed(grant: Grant) -> bool:
+    """Whether the grant is for some rows or elements only."""
+    return grant.elements is not None or not is_everything(grant)
+
+
 def allows(grant: Grant, entries: Entries) -> bool:
     """Whether a resource with these entries is among the grant's rows."""
     return is_everything(grant) or matches(grant.rows, entries)
 
 
-def elements(grants: Iterable[Grant], entries: Entries) -> frozenset[str] | None:
-    """The elements shown by the grants that let the resource through; None: all."""
+def shown_by(grants: Iterable[Grant]) -> frozenset[str] | None:
+    """The elements that the grants show together; None: all."""
     shown: frozenset[str] = frozenset()
     for grant in grants:
-        if allows(grant, entries):
-            if grant.elements is None:
-                return None
-            shown |= grant.elements
+        if grant.elements is None:
+            return None
+        shown |= grant.elements
     return shown
 
 
@@ -46,6 +72,24 @@ def narrow(resource: dict[str, Any], shown: frozenset[str]) -> dict[str, Any]:
     return kept
 
 
+def without_others(appointment: dict[str, Any], patient: str, base_url: str) -> dict[str, Any]:
+    """A copy without the other patients who take part, and without the narrative that may name them (R-7.22)."""
+
+    def is_other(participant: dict[str, Any]) -> bool:
+        actor = participant.get("actor", {})
+        target = local_reference(str(actor.get("reference", "")), base_url)
+        kind = target.type if target is not None else actor.get("type", "")
+        return kind in _PEOPLE and not (target is not None and (target.type, target.id) == ("Patient", patient))
+
+    participants = appointment.get("participant", [])
+    kept = [each for each in participants if not is_other(each)]
+    if len(kept) == len(participants):
+        return appointment
+    rest = {name: value for name, value in appointment.items() if name not in TELL_OF_OTHERS}
+    made = narrow({**rest, "participant": kept}, frozenset(rest) | {"participant"})
+    return made if kept else {name: value for name, value in made.items() if name != "participant"}
+
+
 def bound(type_: str, where: Node, sorts: Iterable[Sort], access: Access, letter: str, registry: Registry) -> Node:
     """The plan with the rows of the grants joined in, at every hop of a chain or `_has`.
 
@@ -57,6 +101,8 @@ def bound(type_: str, where: Node, sorts: Iterable[Sort], access: Access, letter
         raise Forbidden(f"Nothing grants this caller '{letter}' on {type_}.")
     for sort in sorts:
         _check_parameter(grants, type_, sort.param, registry)
+        if sort.param in _PARTICIPANTS and any(grant.but_others for grant in grants):
+            raise Forbidden(f"This caller may not sort {type_} by '{sort.param}'.", expression=sort.param)
     inner = _bound_inside(type_, where, grants, access, registry)
     return all_of(any_of(*(grant.rows for grant in grants)), inner)
 
@@ -71,13 +117,27 @@ def _bound_inside(type_: str, node: Node, grants: Sequence[Grant], access: Acces
             return Not(_bound_inside(type_, inner, grants, access, registry))
         case Test(param):
             _check_parameter(grants, type_, param, registry)
-            return node
+            return _but_others(node, grants)
         case Chain(param, target, inner):
             _check_parameter(grants, type_, param, registry)
             return Chain(param, target, bound(target, inner, (), access, "s", registry))
         case Has(source, param, inner):
             _check_parameter(access.of(source, "s"), source, param, registry)
             return Has(source, param, bound(source, inner, (), access, "s", registry))
+
+
+def _but_others(test: Test, grants: Sequence[Grant]) -> Node:
+    """The test, blind for what is left out of a shared Appointment; by other patients nothing is found."""
+    own = {grant.but_others for grant in grants}
+    code = test.param.partition(":")[0]
+    if "" in own or (code not in _PARTICIPANTS and code not in _WHOLE_TEXT):
+        return test
+    match test.sought:
+        case Target(id_, type_) if test.param == code:
+            return test if id_ in own or type_ not in (*_PEOPLE, None) else NOTHING
+        case None if code == "actor":
+            return test
+    raise Forbidden(f"This caller may not search by '{test.param}'.", expression=test.param)
 
 
 def _check_parameter(grants: Sequence[Grant], type_: str, code: str, registry: Registry) -> None:

@@ -3,7 +3,7 @@
 import logging
 from typing import TYPE_CHECKING
 
-from fhir_server.fhir.errors import Failed, FhirError
+from fhir_server.fhir.errors import BadRequest, Failed, FhirError
 from fhir_server.interactions.access import Access
 from fhir_server.interactions.call import Answer, EntryRequest
 from fhir_server.interactions.clinic import Clinic, Server
@@ -49,10 +49,12 @@ class PipelineEntries:
         found: Found = receive.find(self._pipeline.router, self._server, entry.method, entry.segments)
         receive.check_grant(self._access, found)
         call = receive.entry_call(entry, self._clinic, self._access, found)
+        if found.interaction.handler is None:
+            raise BadRequest("This operation is more than one Unit, and so no part of a transaction.")
         recorder = events.Recorder(self._server.clock, self._as_request(entry), self._access, found)
-        answer, done = await handled(call, found, recorder, unit, self._request.address)
+        answer, done, decided = await handled(call, found, recorder, unit, self._request.address)
         if not done and found.interaction.action and (found.interaction.writes or self._server.settings.audit_reads):
-            done = recorder.seen(answer.shown)
+            done = recorder.seen(answer.shown, decided)
         for event in done:
             await unit.audit(event.entry())
         return answer

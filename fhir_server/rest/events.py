@@ -1,19 +1,24 @@
 """What the audit log is told of a request: one place for every interaction (IHE BALP; R-6.5, R-10.7)."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 
 from fhir_server.audit import masking
 from fhir_server.audit.changes import events_of
 from fhir_server.audit.event import Event
 from fhir_server.fhir.clock import Clock, Micros
 from fhir_server.fhir.errors import FhirError
-from fhir_server.interactions.access import Access
+from fhir_server.interactions.access import Access, Grant
+from fhir_server.interactions.changes import Change, Noted
 from fhir_server.interactions.interaction import Interaction
-from fhir_server.interactions.repository import Change
+from fhir_server.interactions.visibility import is_narrowed
 from fhir_server.rest.negotiate import media_type
 from fhir_server.rest.request import Request
 from fhir_server.rest.table import Found
 from fhir_server.store.protocol import Stored
+
+# Which grant let a resource through, by type and id.
+Decided = Mapping[tuple[str, str], Grant]
 
 _LONGEST_QUERY = 2_000
 _FORM = "application/x-www-form-urlencoded"
@@ -25,31 +30,62 @@ class Recorder:
     def __init__(self, clock: Clock, request: Request, access: Access, found: Found) -> None:
         self._clock, self._request, self._access, self._found = clock, request, access, found
 
-    def changes(self, changes: Sequence[Change]) -> list[Event]:
+    def changes(self, changes: Sequence[Change], decided: Decided) -> list[Event]:
         """One event for each version that was stored, those that followed by a rule included."""
-        return events_of(changes, self._event("", "")) if changes else []
+        return events_of(changes, self._event("", ""), decided) if changes else []
 
-    def seen(self, shown: Sequence[Stored]) -> list[Event]:
-        """The events of a read, or of a search: one for each patient whose data were found."""
+    def noted(self, noted: Sequence[Noted]) -> list[Event]:
+        """What handlers had the audit told beside the changes."""
+        return [
+            replace(
+                self._event(each.subtype, "E", entity=each.entity, patients=each.patients),
+                rule=each.rule, purpose=each.purpose, description=each.description,
+            )
+            for each in noted
+        ]  # fmt: skip
+
+    def seen(self, shown: Sequence[Stored], decided: Decided) -> list[Event]:
+        """The events of a read, or of a search: one for each patient whose data were found.
+
+        Each tells the grants that let through what was found of that patient.
+        """
         row, found = self._found.interaction, self._found
         if row.action == "E" and not found.id:
-            patients = dict.fromkeys(patient for stored in shown for patient in stored.patients)
+            of_patient: dict[str, list[Stored]] = {}
+            for stored in shown:
+                for patient in stored.patients:
+                    of_patient.setdefault(patient, []).append(stored)
             query = _query(self._request, found)
+            if not of_patient:
+                return [self._told(self._event(subtype(row), "E", query=query), shown, decided)]
             return [
-                self._event(subtype(row), "E", query=query, patients=(patient,) if patient else ())
-                for patient in patients or [""]
+                self._told(self._event(subtype(row), "E", query=query, patients=(patient,)), its, decided)
+                for patient, its in of_patient.items()
             ]
+        return [self._told(self._seen_one(shown), shown, decided)]
+
+    def _seen_one(self, shown: Sequence[Stored]) -> Event:
+        row, found = self._found.interaction, self._found
         if row.writes and not found.id and len(shown) == 1:  # a condition found it, and nothing was written
             stored = shown[0]
             entity = f"{stored.type}/{stored.id}/_history/{stored.version}"
-            return [self._event(subtype(row), "R", entity=entity, patients=stored.patients)]
+            return self._event(subtype(row), "R", entity=entity, patients=stored.patients)
         version = f"/_history/{shown[0].version}" if len(shown) == 1 and found.id else ""
-        entity = f"{found.type}/{found.id}{version}" if found.id else ""
+        entity = f"{found.type}/{found.id}{version}" if found.type and found.id else ""
         patients = dict.fromkeys(patient for stored in shown for patient in stored.patients)
         if not patients and found.type == "Patient" and row.name == "operation":
             patients = {found.id: None}
         query = "" if row.name in ("read", "vread") else _query(self._request, found)
-        return [self._event(subtype(row), row.action, entity=entity, query=query, patients=tuple(patients))]
+        return self._event(subtype(row), row.action, entity=entity, query=query, patients=tuple(patients))
+
+    def _told(self, event: Event, shown: Sequence[Stored], decided: Decided) -> Event:
+        """The event with the grants that decided, those with a purpose of their own first."""
+        names = ((stored.type, stored.id) for stored in shown)
+        found = {grant.rule: grant for name in names if (grant := decided.get(name)) is not None}
+        if not found or (found.keys() == {event.rule} and not found[event.rule].purpose):
+            return event
+        ordered = sorted(found.values(), key=lambda grant: (not grant.purpose, grant.rule))
+        return replace(event, rule=told_together(ordered), purpose=ordered[0].purpose)
 
     def _rule(self, type_: str) -> str:
         grants = self._access.of(type_, self._found.interaction.letter)
@@ -73,6 +109,23 @@ class Recorder:
         )  # fmt: skip
 
 
+def told_together(grants: Iterable[Grant]) -> str:
+    """The rules of grants in one text."""
+    return "; ".join(dict.fromkeys(grant.rule for grant in grants))
+
+
+def denied_by(access: Access, found: Found | None, error: FhirError) -> str:
+    """The rule that refused: none granted it, or the resource is outside of the rows of those that would."""
+    if error.status == 401:
+        return "R-6.3 no good token"
+    if found is None or not found.interaction.letter or error.status not in (403, 404):
+        return ""
+    grants = access.of(found.type, found.interaction.letter)
+    if not grants:
+        return "R-6.3 nothing grants it"
+    return f"outside of {told_together(grants)}" if all(map(is_narrowed, grants)) else ""
+
+
 def refusal(now: Micros, request: Request, access: Access, found: Found | None, error: FhirError) -> Event:
     """The event of a refused (outcome 4) or failed (8) request. It tells what was asked, never what is there."""
     agent = access.agent
@@ -89,6 +142,7 @@ def refusal(now: Micros, request: Request, access: Access, found: Found | None, 
         patients=(found.id,) if found is not None and found.type == "Patient" and entity else (),
         booking=booking(found),
         description=f"{error.status} {error.issues[0].code}",
+        rule=denied_by(access, found, error),
         transaction=row.transaction if row is not None else "",
     )  # fmt: skip
 

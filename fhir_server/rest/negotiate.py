@@ -5,6 +5,7 @@ from typing import Literal
 from urllib.parse import parse_qsl
 
 from fhir_server.fhir.errors import BadRequest, NotAcceptable, UnsupportedMediaType
+from fhir_server.interactions.patches import JSON_PATCH, MERGE_PATCH, XML_PATCH
 
 JSON, XML = "application/fhir+json", "application/fhir+xml"
 Format = Literal["json", "xml"]
@@ -15,12 +16,13 @@ _NAMES: Mapping[str, Format] = {
     "application/*": "json",
 }
 RESOURCES = frozenset({JSON, "application/json", XML, "application/xml", "text/xml"})
+PATCHES = frozenset({JSON_PATCH, MERGE_PATCH, XML_PATCH})
 _BODIES = {
     "resource": RESOURCES,
     "parameters": RESOURCES,
     "bundle": RESOURCES,
     "any": RESOURCES,
-    "patch": frozenset({"application/json-patch+json", "application/merge-patch+json", JSON, XML}),
+    "patch": frozenset({*PATCHES, JSON, XML}),
     "form": frozenset({"application/x-www-form-urlencoded"}),
 }
 # Where the media type is the resource's own.

@@ -9,23 +9,29 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
+from typing import TypeVar
 
 from fhir_server.audit.event import Event
 from fhir_server.audit.flood import Floods
 from fhir_server.fhir import json
 from fhir_server.fhir.errors import BadRequest, Failed, FhirError
 from fhir_server.fhir.outcome import operation_outcome
+from fhir_server.interactions import integrity, search_parameters
 from fhir_server.interactions.access import ANONYMOUS, Access
 from fhir_server.interactions.call import Answer, Call
 from fhir_server.interactions.clinic import Clinic, Server
+from fhir_server.interactions.prefer import prefers
 from fhir_server.interactions.repository import Repository
 from fhir_server.rest import events, receive
 from fhir_server.rest.entries import PipelineEntries
+from fhir_server.rest.events import Decided
 from fhir_server.rest.request import Request, Response
 from fhir_server.rest.respond import respond
+from fhir_server.rest.running import RunningJobs
 from fhir_server.rest.table import Found, Router
 from fhir_server.store.protocol import Store, Unit
 
+T = TypeVar("T")
 Authenticate = Callable[[Clinic, str | None], Awaitable[Access]]
 SERVER_LOG = ""
 
@@ -41,11 +47,14 @@ class Pipeline:
         store: Store,
         clinics: Callable[[str], Awaitable[Clinic]],
         authenticate: Authenticate,
+        forget: Callable[[str], None],
     ) -> None:
         self._server = server
         self._store = store
         self._clinics = clinics
         self._authenticate = authenticate
+        self._forget = forget
+        self.jobs = RunningJobs(store, server.clock)
         self.router = Router()
         self._floods = Floods()
 
@@ -97,13 +106,31 @@ class Pipeline:
             found = self._by_bundle(call, found)
             entries = PipelineEntries(self, self._server, request, clinic, access)
             call = replace(call, entries=entries)
+        if found.interaction.outside is not None and access.agent != ANONYMOUS and prefers(call, "respond-async"):
+            made = await self.jobs.start(call, lambda: self._answered(request, call, found))
+            if made is not None:
+                return made
         return await self.run(request, call, found)
+
+    async def _answered(self, request: Request, call: Call, found: Found) -> Answer:
+        """The answer to a request that nobody waits for; a refusal is an answer too, and is recorded."""
+        try:
+            return await self.run(request, call, found)
+        except FhirError as error:
+            failure = error
+        except Exception:
+            _logger.exception("a job failed: request %s", request.request_id)
+            failure = Failed("The server failed to do this. Its log has the request's id.")
+        return await self.refuse(request, call.clinic, call.access, found, failure)
 
     def _by_bundle(self, call: Call, found: Found) -> Found:
         """The row by the Bundle's type: two interactions share a URL (FHIR R4 http.html#transaction)."""
-        row = self.router.named(str(call.body.get("type")), "")
+        type_ = str(call.body.get("type"))
+        row = self.router.named("transaction" if type_ == "history" else type_, "")
         if row is None:
-            raise BadRequest("The Bundle's type must be batch or transaction.", expression="Bundle.type", code="value")
+            raise BadRequest(
+                "The Bundle's type must be batch, transaction or history.", expression="Bundle.type", code="value"
+            )
         return replace(found, interaction=row)
 
     async def run(self, request: Request, call: Call, found: Found) -> Answer:
@@ -111,20 +138,30 @@ class Pipeline:
         interaction = found.interaction
         if interaction.prepare is not None:
             call = replace(call, body=interaction.prepare(call))
-        if interaction.outside is not None:
-            return await interaction.outside(call)
         recorder = events.Recorder(self._server.clock, request, call.access, found)
+        if interaction.outside is not None:
+            answer = await interaction.outside(replace(call, units=PipelineUnits(self._store, call, request.address)))
+            if interaction.action:
+                await self._store.record(call.clinic.name, [event.entry() for event in recorder.seen((), {})])
+                self._forget(call.clinic.name)
+            return answer
 
-        async def work(unit: Unit) -> tuple[Answer, list[Event]]:
-            answer, done = await handled(call, found, recorder, unit, request.address)
+        async def work(unit: Unit) -> tuple[Answer, list[Event], Decided]:
+            answer, done, decided = await handled(call, found, recorder, unit, request.address)
+            if interaction.writes and interaction.name != "transaction":  # which has checked its entries
+                await integrity.check(Repository(unit, call.clinic, call.access), answer.written)
             for event in done:
                 await unit.audit(event.entry())
-            return answer, done
+            return answer, done, decided
 
         writes, quick = interaction.writes, interaction.is_quick
-        answer, done = await self._store.run(call.clinic.name, work, write=writes, quick=quick)
+        may_lag = not writes and interaction.name in self._server.settings.read_secondaries
+        run = self._store.run(call.clinic.name, work, write=writes, quick=quick, may_lag=may_lag)
+        answer, done, decided = await run
+        if any(stored.type == search_parameters.TYPE for stored in answer.written):
+            self._forget(call.clinic.name)
         if not done and interaction.action and (writes or self._server.settings.audit_reads):
-            seen = recorder.seen(answer.shown)
+            seen = recorder.seen(answer.shown, decided)
             await self._store.record(call.clinic.name, [event.entry() for event in seen])
         return answer
 
@@ -151,12 +188,29 @@ class Pipeline:
         return Answer(error.status, json.serialise(operation_outcome(error.issues)), headers=dict(error.headers))
 
 
+class PipelineUnits:
+    """What `interactions.call.Units` asks, for one request."""
+
+    def __init__(self, store: Store, call: Call, address: str) -> None:
+        self._store, self._call, self._address = store, call, address
+
+    async def step(self, work: Callable[[Repository], Awaitable[T]]) -> T:
+        """What `work` returns, done in a writing Unit of its own."""
+
+        async def do(unit: Unit) -> T:
+            return await work(Repository(unit, self._call.clinic, self._call.access, address=self._address))
+
+        return await self._store.run(self._call.clinic.name, do, write=True)
+
+
 async def handled(
     call: Call, found: Found, recorder: events.Recorder, unit: Unit, address: str
-) -> tuple[Answer, list[Event]]:
-    """What the handler answers, and the events of what it changed."""
+) -> tuple[Answer, list[Event], Decided]:
+    """What the handler answers, the events of what it changed, and which grants let through what it saw."""
     assert found.interaction.handler is not None
     repository = Repository(unit, call.clinic, call.access, address=address)
     answer = await found.interaction.handler(call, repository)
     answer.headers |= repository.headers
-    return answer, recorder.changes(repository.changes)
+    answer.written = answer.written or [change.stored for change in repository.changes]
+    done = recorder.changes(repository.changes, repository.decided) + recorder.noted(repository.noted)
+    return answer, done, repository.decided

@@ -84,6 +84,8 @@ def call_of(request: Request, clinic: Clinic, access: Access, found: Found) -> C
         return replace(call, query=[*query, *negotiate.form(request.body)])
     if not request.body:
         raise BadRequest("The request has no body.", code="required")
+    if body == "patch" and negotiate.media_type(request.headers) in negotiate.PATCHES:
+        return replace(call, body=patches.read(negotiate.media_type(request.headers), request.body))
     parsed = xml.read(request.body, clinic.server.elements) if format_ == "xml" else json.parse(request.body)
     if body == "patch":
         return replace(call, body=patches.Patch(negotiate.media_type(request.headers), parsed))

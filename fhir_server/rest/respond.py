@@ -27,6 +27,9 @@ def respond(request: Request, clinic: Clinic | None, answer: Answer) -> Response
     if answer.stored is not None:
         headers["etag"] = f'W/"{answer.stored.version}"'
         headers["last-modified"] = http_date(answer.stored.updated)
+        if clinic is not None and answer.status == 200 and _is_read(request):
+            stored = answer.stored
+            headers["content-location"] = f"{clinic.base_url}/{stored.type}/{stored.id}/_history/{stored.version}"
     headers |= {name.lower(): value for name, value in answer.headers.items()}
     if request.segments == ("metadata",):
         headers["access-control-allow-origin"] = "*"  # SMART App Launch: discovery is for any origin
@@ -45,6 +48,11 @@ def respond(request: Request, clinic: Clinic | None, answer: Answer) -> Response
     return Response(answer.status, headers, body)
 
 
+def _is_read(request: Request) -> bool:
+    """Whether the answer is a version of a resource, and nothing about it."""
+    return request.method == "GET" and len(request.segments) in (2, 4) and request.segments[-1][:1] != "$"
+
+
 def _represented(request: Request, clinic: Clinic | None, answer: Answer) -> tuple[str, bytes]:
     """The media type and bytes of an answer's body, as the caller takes it."""
     body = answer.body
@@ -57,7 +65,8 @@ def _represented(request: Request, clinic: Clinic | None, answer: Answer) -> tup
         with suppress(NotAcceptable):  # then the answer is that very refusal
             format_ = wanted(request.headers, request.query)
     if format_ == "xml" and clinic is not None:
-        return _TYPES["xml"], xml.write(json.parse(body), clinic.server.elements)
+        document = xml.write(json.parse(body), clinic.server.elements)
+        return _TYPES["xml"], xml.pretty(document) if "_pretty=true" in request.query else document
     if "_pretty=true" in request.query:
         body = json.serialise_pretty(json.parse(body))
     return _TYPES["json"], body

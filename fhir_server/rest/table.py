@@ -25,8 +25,9 @@ from fhir_server.interactions import (
     vread,
 )
 from fhir_server.interactions.interaction import Interaction
-from fhir_server.interactions.operations import convert, everything, meta, validate
+from fhir_server.interactions.operations import convert, everything, explain, jobs, meta, reindex, validate
 from fhir_server.rest import capabilities
+from smart_auth.surfaces import explain as access_explain
 
 TABLE: tuple[Interaction, ...] = (
     Interaction("capabilities", "GET", "metadata", "", "E", capabilities.handle, is_quick=True),
@@ -63,7 +64,12 @@ TABLE: tuple[Interaction, ...] = (
     Interaction("operation", "GET", "Encounter/{id}/$everything", "r", "R", everything.handle),
     Interaction("operation", "POST", "{type}/$validate", "r", "E", validate.handle, "any"),
     Interaction("operation", "POST", "{type}/{id}/$validate", "r", "E", validate.handle, "any"),
+    Interaction("operation", "GET", "{type}/$explain", "", "E", explain.handle),
     Interaction("operation", "POST", "$convert", "", "E", convert.handle, "any"),
+    Interaction("operation", "GET", "$access-explain", "", "E", access_explain.handle),
+    Interaction("operation", "POST", "$reindex", "", "E", None, "parameters", outside=reindex.handle),
+    Interaction("operation", "GET", "_async/{id}", "", "E", jobs.poll, is_quick=True),
+    Interaction("operation", "DELETE", "_async/{id}", "", "D", jobs.cancel),
     Interaction("transaction", "POST", "", "", "", transaction.handle, "bundle", prepare=transaction.prepare),
     Interaction("batch", "POST", "", "", "", None, "bundle", outside=batch.handle),
     *operations.ROWS,

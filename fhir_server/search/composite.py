@@ -26,11 +26,11 @@ class Pair:
 
 def convert(value: dict[str, Any], param: str, pair: Pair, out: Collected) -> None:
     """The entries of one element that holds both components."""
-    found = _found(value, pair.values)
+    found = found_at(value, pair.values)
     if not found:
         return
-    values = _entered(found, param, out)
-    for _, code, system in _entered(_found(value, pair.tokens), param, out).token:
+    values = entered(found, param, out)
+    for _, code, system in entered(found_at(value, pair.tokens), param, out).token:
         if not code:
             continue
         for name in (under(param, code), under(param, f"{system}|{code}")):
@@ -49,12 +49,13 @@ def under(param: str, key: str) -> str:
 _SHAPES = ("token", "string", "date", "number", "quantity", "reference", "uri")
 
 
-def _found(value: dict[str, Any], ends: Ends) -> list[tuple[Convert, Any, Any]]:
+def found_at(value: dict[str, Any], ends: Ends) -> list[tuple[Convert, Any, Any]]:
     """The values of a component, each with its converter and note."""
     return [(converter, note, each) for path, converter, note in ends for each in walk(path.steps, value)]
 
 
-def _entered(found: list[tuple[Convert, Any, Any]], param: str, out: Collected) -> Collected:
+def entered(found: list[tuple[Convert, Any, Any]], param: str, out: Collected) -> Collected:
+    """The entries of what a component found, by themselves."""
     made = Collected(out.zone, out.base_url)
     for converter, note, each in found:
         converter(each, param, note, made)

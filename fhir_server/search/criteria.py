@@ -8,10 +8,11 @@ from dataclasses import dataclass, field
 
 from fhir_server.fhir.errors import BadRequest
 from fhir_server.fhir.reference import is_id
-from fhir_server.search import fulltext, sought
+from fhir_server.search import compared, filters, fulltext, sought, terminology
 from fhir_server.search.escapes import split, unescape
+from fhir_server.search.filters import Compared
 from fhir_server.search.parameters import Parameter, Registry
-from fhir_server.search.plan import Chain, Has, Node, Not, Test, Token, any_of
+from fhir_server.search.plan import Chain, Has, Node, Not, Test, Token, all_of, any_of
 from fhir_server.search.sought import Read, Reading
 
 # What each type of parameter takes: without a modifier (''), and with. `:missing`, `:not` and `:[type]` are apart.
@@ -28,7 +29,13 @@ _READERS: dict[str, dict[str, Read]] = {
 _READERS["composite"] = {"": sought.together(_READERS)}
 
 # Parameters of FHIR that have no SearchParameter with an expression.
-_UNSERVED = frozenset({"_filter", "_query", "_type", "_contained", "_containedType"})
+_UNSERVED = frozenset({"_type"})
+_REFUSED = {
+    "_query": "This server has no named queries.",
+    "_contained": "This server finds resources, not what is contained in them: '_contained' can be false only.",
+    "_containedType": "This server finds resources, not what is contained in them.",
+}
+_OF_CODES = ("in", "not-in", "above", "below")
 _WITHOUT_MISSING = frozenset({"composite", "special"})
 
 
@@ -64,12 +71,19 @@ class Criteria:
         """The node of one criterion; None when the value is empty. Raises BadRequest."""
         return self._node(type_, name, name, value, self.limits.depth)
 
-    def _node(self, type_: str, name: str, whole: str, value: str, depth: int) -> Node | None:
+    def _node(self, type_: str, name: str, whole: str, value: "str | Compared", depth: int) -> Node | None:
         if name.startswith("_has:"):
             return self._has(type_, name, whole, value, _deeper(whole, depth))
         link, dot, rest = name.partition(".")
         if dot:
             return self._chain(type_, link, rest, whole, value, _deeper(whole, depth))
+        if isinstance(value, Compared):
+            return self._compared(type_, name, whole, value)
+        if name in _REFUSED:
+            _refuse(name, whole, value)
+            return None
+        if name == "_filter":
+            return self._filter(type_, whole, value, depth)
         if name in (fulltext.TEXT, fulltext.CONTENT):
             return self._full_text(name, whole, value)
         if name == "_list":
@@ -78,14 +92,10 @@ class Criteria:
         parameter = self._parameter(type_, code, whole)
         if modifier == "missing" and parameter.type not in _WITHOUT_MISSING:
             return _missing(parameter, whole, value)
-        if modifier in ("in", "not-in") and parameter.type == "token" and value:
-            return self._in_value_set(parameter, whole, value, modifier)
+        if modifier in _OF_CODES and parameter.type == "token" and value:
+            return self._of_codes(parameter, whole, value, modifier)
         read = self._reader(parameter, modifier, whole)
-        alternatives = [part for part in split(value, ",") if part]
-        if len(alternatives) > self.limits.alternatives:
-            raise BadRequest(
-                f"'{whole}' has more than {self.limits.alternatives} alternatives.", expression=whole, code="too-costly"
-            )
+        alternatives = self._alternatives(whole, value)
         if not alternatives:
             return None
         node = any_of(*(read(parameter, whole, part, self.reading) for part in alternatives))
@@ -103,26 +113,51 @@ class Criteria:
             raise BadRequest(f"'{whole}' takes the id of a List.", expression=whole, code="not-supported")
         return Has("List", "item", Test("_id", "token", Token(value, None), single=True)) if value else None
 
-    def _in_value_set(self, parameter: Parameter, whole: str, value: str, modifier: str) -> Node:
-        """Any code of a value set that the definitions enumerate (FHIR R4 search.html#token)."""
-        try:
-            codes = self.registry.definitions.codes(value)
-        except KeyError:
-            codes = None
-        if codes is None:
+    def _filter(self, type_: str, whole: str, value: str, depth: int) -> Node | None:
+        """A filter expression (FHIR R4 search_filter.html)."""
+        if not value:
+            return None
+        found = filters.parse(whole, value)
+        if sum(1 for _ in filters.leaves(found)) > self.limits.criteria:
             raise BadRequest(
-                f"The value set of '{whole}' is not one that this server can enumerate.",
-                expression=whole,
-                code="not-supported",
+                f"'{whole}' has more than {self.limits.criteria} comparisons.", expression=whole, code="too-costly"
             )
-        if len(codes) > self.limits.alternatives:
-            raise BadRequest(f"The value set of '{whole}' is too large.", expression=whole, code="too-costly")
-        node = any_of(
-            *(Test(parameter.code, "token", Token(code, system), parameter.single) for system, code in sorted(codes))
-        )
-        return Not(node) if modifier == "not-in" else node
+        return self._filtered(type_, whole, found, depth)
 
-    def _has(self, aim: str, name: str, whole: str, value: str, depth: int) -> Node | None:
+    def _filtered(self, type_: str, whole: str, filter_: filters.Filter, depth: int) -> Node:
+        if isinstance(filter_, filters.Leaf):
+            node = self._node(type_, filter_.path, whole, filter_.compared, depth)
+            assert node is not None
+            return node
+        nodes = [self._filtered(type_, whole, each, depth) for each in filter_.filters]
+        if filter_.word == "not":
+            return Not(nodes[0])
+        return all_of(*nodes) if filter_.word == "and" else any_of(*nodes)
+
+    def _compared(self, type_: str, name: str, whole: str, value: Compared) -> Node:
+        parameter = self._parameter(type_, name, whole)
+        definitions = self.registry.definitions
+        return compared.node(definitions, parameter, whole, value, self.reading, self.limits.alternatives)
+
+    def _of_codes(self, parameter: Parameter, whole: str, value: str, modifier: str) -> Node:
+        """By what is known of the codes: their value sets, their concepts (FHIR R4 search.html#token)."""
+        definitions, most = self.registry.definitions, self.limits.alternatives
+        if modifier in ("in", "not-in"):
+            node = terminology.in_value_set(definitions, parameter, whole, value, most)
+            return Not(node) if modifier == "not-in" else node
+        concepts = self._alternatives(whole, value)
+        above = modifier == "above"
+        return any_of(*(terminology.subsumed(definitions, parameter, whole, c, most, above=above) for c in concepts))
+
+    def _alternatives(self, whole: str, value: str) -> list[str]:
+        found = [part for part in split(value, ",") if part]
+        if len(found) > self.limits.alternatives:
+            raise BadRequest(
+                f"'{whole}' has more than {self.limits.alternatives} alternatives.", expression=whole, code="too-costly"
+            )
+        return found
+
+    def _has(self, aim: str, name: str, whole: str, value: "str | Compared", depth: int) -> Node | None:
         parts = name.split(":", 3)
         if len(parts) < 4 or not all(parts):
             raise BadRequest(f"'{whole}' is written _has:Type:reference:parameter.", expression=whole)
@@ -133,7 +168,7 @@ class Criteria:
         node = self._node(type_, rest, whole, value, depth)
         return None if node is None else Has(type_, code, node)
 
-    def _chain(self, type_: str, link: str, rest: str, whole: str, value: str, depth: int) -> Node | None:
+    def _chain(self, type_: str, link: str, rest: str, whole: str, value: "str | Compared", depth: int) -> Node | None:
         code, _, only = link.partition(":")
         parameter = self._reference(type_, code, whole)
         if only:
@@ -179,6 +214,13 @@ class Criteria:
             raise UnknownParameter(
                 f"{type_} has no search parameter '{code}'. It has {_few(some, code)}.", expression=whole
             )
+        if parameter is not None and not parameter.is_searchable and parameter.paths:
+            raise UnknownParameter(
+                f"'{code}' was defined anew, and the index is still that of its former definition: an administrator "
+                "runs $reindex.",
+                expression=whole,
+                code="not-supported",
+            )
         if parameter is None or not parameter.is_searchable:
             raise UnknownParameter(
                 f"'{code}' cannot be searched on this server.", expression=whole, code="not-supported"
@@ -217,7 +259,7 @@ class Criteria:
         if parameter.type in _WITHOUT_MISSING:
             names.remove("missing")
         if parameter.type == "token":
-            names += ["not", "in", "not-in"]
+            names += ["not", *_OF_CODES]
         if parameter.type == "reference":
             names += parameter.targets[:5]
         return ", ".join(f":{name}" for name in names)
@@ -226,6 +268,12 @@ class Criteria:
 def points_at(parameter: Parameter, type_: str) -> bool:
     """Whether a reference parameter may point at a type."""
     return not parameter.targets or type_ in parameter.targets or "Resource" in parameter.targets
+
+
+def _refuse(name: str, whole: str, value: str) -> None:
+    """What R4 has and this server has not: not even lenient handling drops it, for it says what is sought."""
+    if value and (name, value) != ("_contained", "false"):
+        raise BadRequest(_REFUSED[name], expression=whole, code="not-supported")
 
 
 def _missing(parameter: Parameter, whole: str, value: str) -> Node | None:

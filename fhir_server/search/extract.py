@@ -5,20 +5,23 @@ from dataclasses import dataclass, field
 from datetime import UTC, tzinfo
 from typing import Any
 
-from fhir_server.search import composite, fulltext
+from fhir_server.search import composite, fulltext, pointers, spanned
 from fhir_server.search.collected import Collected, Convert
 from fhir_server.search.parameters import Parameter, Registry, systems_of
 from fhir_server.search.paths import Function, Path
 from fhir_server.search.plan import Entries
 from fhir_server.search.values import converter
 
+# The parameter under which every reference of a resource is entered, where referential integrity is kept.
+REFERS = "_refers"
+
 
 class Extractor:
     """Makes index entries, reading dates without a zone in `zone` and URLs below `base_url` as local.
 
-    `texts` enters the texts of codes as well, for `:text`; `content` every word, for `_content`. Walks are compiled
-    once a type and kept in `walks`, which
-    extractors of other tenants may share as long as they share the registry.
+    `texts` enters the texts of codes as well, for `:text`; `content` every word, for `_content`; `refers` every
+    reference under REFERS. Walks are compiled once a type and kept in `walks`, which extractors of other tenants may
+    share as long as they share the registry.
     """
 
     def __init__(
@@ -29,6 +32,7 @@ class Extractor:
         base_url: str = "",
         texts: bool = False,
         content: bool = False,
+        refers: bool = False,
         walks: "dict[str, Walk] | None" = None,
     ) -> None:
         self._registry = registry
@@ -36,6 +40,7 @@ class Extractor:
         self._base_url = base_url
         self._texts = texts
         self._content = content
+        self._refers = refers
         self._walks = {} if walks is None else walks
 
     def entries(self, resource: Mapping[str, Any]) -> Entries:
@@ -49,6 +54,8 @@ class Extractor:
             collected.token |= {(fulltext.TEXT, word, ""): None for word in fulltext.narrative(resource)}
         if self._content:
             collected.token |= {(fulltext.CONTENT, word, ""): None for word in fulltext.content(resource)}
+        if self._refers:
+            collected.reference |= {(REFERS, *found): None for found in pointers.all_targets(resource, self._base_url)}
         return collected.entries()
 
     def _compile(self, type_: str) -> "Walk":
@@ -60,7 +67,7 @@ class Extractor:
 
     def _end(self, parameter: Parameter, path: Path) -> "End":
         if parameter.type == "composite":
-            return composite.convert, parameter.code, path.only
+            return (spanned if parameter.span else composite).convert, parameter.code, path.only
         convert = converter(parameter.type, path.type)
         if convert is None:
             raise TypeError(f"{parameter.code}: no entries from {path.type}")

@@ -89,6 +89,8 @@ def _is(sought: Sought | None, row: tuple[Any, ...]) -> bool:
             return bool(row[1].startswith(value))
         case Text(value, "contains"):
             return value in row[1]
+        case Text(value, "whole"):
+            return bool(row[1] == value)
         case Text(value, _):
             return bool(row[2] == value)
         case Interval(box, unit):

@@ -2,11 +2,13 @@
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 from fhir_server.search import values
 from fhir_server.search.composite import Ends, Pair
 from fhir_server.search.paths import Compiler, Path
 from fhir_server.search.plan import Shape
+from fhir_server.search.spanned import Span
 from profiles.definitions import Component, Definitions, SearchParameter
 
 # Parameters with an expression here apply to every type.
@@ -32,6 +34,7 @@ class Parameter:
     single: bool = False
     pair: Pair | None = field(default=None, repr=False)
     brief: bool = False
+    span: Span | None = field(default=None, repr=False)
 
     @property
     def is_searchable(self) -> bool:
@@ -40,27 +43,53 @@ class Parameter:
 
 
 class Registry:
-    """The parameters by type and code: R4's own and custom ones, which never replace R4's."""
+    """The parameters by type and code: R4's own and custom ones, which never replace R4's.
 
-    def __init__(self, definitions: Definitions, custom: Iterable[SearchParameter] = ()) -> None:
+    One `below` another adds to it; its `stale` (type, code) are indexed and cannot be searched.
+    """
+
+    def __init__(
+        self,
+        definitions: Definitions,
+        custom: Iterable[SearchParameter] = (),
+        *,
+        below: "Registry | None" = None,
+        stale: frozenset[tuple[str, str]] = frozenset(),
+    ) -> None:
         self.definitions = definitions
         self._compiler = Compiler(definitions)
+        self._below, self._stale = below, stale
         self._by_base: dict[str, list[SearchParameter]] = {}
-        for parameter in (*definitions.search_parameters, *custom):
+        own = (*(definitions.search_parameters if below is None else ()), *custom)
+        for parameter in own:
             for base in parameter.bases:
                 self._by_base.setdefault(base, []).append(parameter)
         self._made: dict[str, Mapping[str, Parameter]] = {}
-        self._types = {each.url: each.type for each in (*definitions.search_parameters, *custom)}
+        self._types: dict[str, str] = dict(below._types) if below is not None else {}
+        self._types |= {each.url: each.type for each in own}
+
+    def extended(
+        self, custom: Iterable[SearchParameter], stale: frozenset[tuple[str, str]] = frozenset()
+    ) -> "Registry":
+        """This registry with a clinic's own parameters as well."""
+        return Registry(self.definitions, custom, below=self, stale=stale)
+
+    def urls(self) -> Iterable[str]:
+        """The URLs of all parameters."""
+        return self._types.keys()
 
     def parameters(self, type_: str) -> Mapping[str, Parameter]:
         """Code -> parameter of a resource type, those of every type included. Raises KeyError for another name."""
         if type_ not in self._made:
             if type_ not in self.definitions.resource_types:
                 raise KeyError(type_)
-            made: dict[str, Parameter] = {}
+            made = dict(self._below.parameters(type_)) if self._below is not None else {}
             for base in ("Resource", "DomainResource", type_):
                 for source in self._by_base.get(base, ()):
-                    made.setdefault(source.code, self._parameter(type_, source))
+                    if source.code not in made:
+                        made[source.code] = self._parameter(type_, source)
+            for code in (code for other, code in self._stale if other == type_ and code in made):
+                made[code] = replace(made[code], shapes=())
             self._made[type_] = made
         return self._made[type_]
 
@@ -87,9 +116,11 @@ class Registry:
         )
 
     def _composite(self, type_: str, source: SearchParameter) -> Parameter:
-        """A composite with one token; one of other components has no shapes, and cannot be searched."""
+        """A composite of a token and one or two others; one of more has no shapes, and cannot be searched."""
         types = [self._types.get(component.definition, "") for component in source.components]
         without = Parameter(source.code, source.type, source.url, (), (), (), source.components)
+        if types == ["token", "number", "number"] and source.expression:
+            return replace(without, shapes=("number",), **self._spanned(type_, source))
         if len(types) != 2 or "token" not in types or not source.expression:
             return without
         bases = self._compiler.paths(type_, source.expression)
@@ -113,6 +144,17 @@ class Registry:
             source.code, source.type, source.url, tuple(shapes), paths, (), source.components, False,
             pairs[0] if pairs else None,
         )  # fmt: skip
+
+    def _spanned(self, type_: str, source: SearchParameter) -> dict[str, Any]:
+        """The paths and the span of a composite of a token and two numbers; its elements are found from the root."""
+        token, first, second = (component.expression for component in source.components)
+        (base,) = self._compiler.paths(type_, source.expression or "")
+        tokens = self._ends(type_, base, token, "token")
+        root = Path((), type_, (type_, type_))
+        apart = () if tokens else self._ends(type_, root, token.replace("%resource", type_), "token")
+        ((low,), (high,)) = (self._compiler.below(type_, base, each) for each in (first, second))
+        span = Span(base.steps, tokens, apart, low.steps, high.steps)
+        return {"paths": (replace(root, only=span),), "span": span}  # type: ignore[arg-type]
 
     def _ends(self, type_: str, base: Path, expression: str, parameter_type: str) -> Ends:
         found = self._compiler.below(type_, base, expression)

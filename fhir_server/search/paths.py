@@ -55,11 +55,15 @@ class Compiler:
 
     def paths(self, type_: str, expression: str) -> tuple[Path, ...]:
         """The paths of an expression in a type; none when it speaks of other types only."""
-        root = Path((), type_, (type_, type_))
         try:
-            return tuple(self._find(parse(expression), root, root))
+            return self.compiled(type_, expression)
         except UnsupportedExpression:
             return (Path((_evaluated(expression),), "", ("", ""), many=True),)
+
+    def compiled(self, type_: str, expression: str) -> tuple[Path, ...]:
+        """The paths of an expression within what is compiled. Raises UnsupportedExpression."""
+        root = Path((), type_, (type_, type_))
+        return tuple(self._find(parse(expression), root, root))
 
     def below(self, type_: str, base: Path, expression: str) -> tuple[Path, ...]:
         """The paths of an expression from where `base` leads, without its steps."""
@@ -141,7 +145,9 @@ class Compiler:
         ]
 
     def _item(self, parent: Path, name: str, place: int) -> Path:
-        [path] = self._child(parent, name)
+        path, *others = self._child(parent, name)
+        if others or self._elements(parent.container[0])[parent.container[1]][name].max == 1:
+            raise UnsupportedExpression(f"{name}[{place}]")  # only what is an array has places
         pick: Function = lambda value: value.get(name, ())[place : place + 1]  # noqa: E731 - a step is a function
         return replace(path, steps=(*parent.steps, pick), many=parent.many)
 
@@ -184,7 +190,9 @@ class Compiler:
             case Call(base, "hasExtension", (Literal(str(url)),)):
                 values = self._values(base, local) if base else _itself
                 has = _extensions(url)
-                return lambda value: (any(has(e) for item in values(value) for e in item.get("extension", ())),)
+                return lambda value: (
+                    any(has(e) for item in values(value) if isinstance(item, dict) for e in item.get("extension", ())),
+                )
         raise UnsupportedExpression(repr(tree))
 
     def _values(self, tree: Tree, here: Path) -> Function:

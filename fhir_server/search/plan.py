@@ -37,10 +37,10 @@ class Token:
 
 @dataclass(frozen=True, slots=True)
 class Text:
-    """A string: `starts` and `contains` compare the folded form, `exact` the written one."""
+    """A string: `starts`, `contains` and `whole` compare the folded form, `exact` the written one."""
 
     value: str
-    match: Literal["starts", "contains", "exact"]
+    match: Literal["starts", "contains", "whole", "exact"]
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,5 +1,6 @@
 """References, canonicals and URIs as index entries (FHIR R4 search.html#reference, #uri)."""
 
+from collections.abc import Iterator
 from typing import Any
 
 from fhir_server.fhir.reference import LocalReference, local_reference
@@ -14,6 +15,21 @@ def target(text: str, base_url: str = "") -> tuple[str, str] | None:
     if local:
         return local.type, local.id
     return ("", text.partition("/_history/")[0]) if ":" in text else None
+
+
+def all_targets(resource: Any, base_url: str) -> Iterator[tuple[str, str]]:
+    """(type, id) of every local resource that a resource refers to, wherever it does."""
+    open_ = [resource]
+    while open_:
+        value = open_.pop()
+        if isinstance(value, dict):
+            text = value.get("reference")
+            local = local_reference(text, base_url) if isinstance(text, str) else None
+            if local is not None:
+                yield local.type, local.id
+            open_ += [held for held in value.values() if isinstance(held, dict | list)]
+        elif isinstance(value, list):
+            open_ += value
 
 
 def reference(value: dict[str, Any], param: str, only: str | None, out: Collected) -> None:

@@ -19,7 +19,7 @@ from typing import Any
 from fhir_server.fhir.clock import Micros
 from fhir_server.fhir.errors import BadRequest
 from fhir_server.fhir.reference import is_id, local_reference
-from fhir_server.search import composite, dates, decimals, near
+from fhir_server.search import composite, dates, decimals, near, spanned
 from fhir_server.search.escapes import split, unescape
 from fhir_server.search.parameters import Parameter
 from fhir_server.search.plan import Box, Interval, Node, Not, Shape, Target, Test, Text, Token, Uri, all_of, any_of
@@ -83,6 +83,17 @@ def exact(parameter: Parameter, _name: str, value: str, _: Reading) -> Node:
     return Test(parameter.code, "string", Text(unescape(value), "exact"), parameter.single)
 
 
+def whole(parameter: Parameter, _name: str, value: str, _: Reading) -> Node:
+    """The whole string, without case and accents."""
+    return Test(parameter.code, "string", Text(fold(unescape(value)), "whole"), parameter.single)
+
+
+def overlaps(parameter: Parameter, name: str, value: str, reading: Reading) -> Node:
+    """A date or period that has a moment in common with a date."""
+    lo, hi = _interval(name, value, reading)
+    return Test(parameter.code, "date", Interval(Box(lo_below=hi, hi_above=lo)), parameter.single)
+
+
 def uri(parameter: Parameter, _name: str, value: str, _: Reading) -> Node:
     """The whole URI."""
     return Test(parameter.code, "uri", Uri(unescape(value)), parameter.single)
@@ -101,15 +112,7 @@ def uri_above(parameter: Parameter, _name: str, value: str, _: Reading) -> Node:
 def date(parameter: Parameter, name: str, value: str, reading: Reading) -> Node:
     """A date of any precision, with a prefix."""
     prefix, text = _prefix(name, value)
-    try:
-        lo, hi = dates.interval(text, reading.zone)
-    except ValueError as error:
-        hint = " A plus sign in a URL is written %2B." if " " in text else ""
-        raise BadRequest(
-            f"'{name}' takes a date as YYYY, YYYY-MM, YYYY-MM-DD or YYYY-MM-DDThh:mm:ss with Z or +hh:mm, "
-            f"after one of the prefixes {', '.join(PREFIXES)} or none.{hint}",
-            expression=name,
-        ) from error
+    lo, hi = _interval(name, text, reading)
     if prefix == "ap":
         margin = max(lo - reading.now, reading.now - hi, 0) // 10
         lo, hi = lo - margin, hi + margin
@@ -170,17 +173,31 @@ def together(readers: Mapping[str, Mapping[str, Read]]) -> Read:
 
     def read(parameter: Parameter, name: str, value: str, reading: Reading) -> Node:
         pair, parts = parameter.pair, split(value, "$")
+        if parameter.span is not None:
+            return _spanned(parameter, name, parts)
         if pair is None or len(parts) != 2 or not all(parts):
             raise BadRequest(f"'{name}' takes two values with a dollar sign between them.", expression=name)
         first, second = parts if pair.token_first else reversed(parts)
-        token_ = _token(name, first)
-        if token_.code is None:
-            raise BadRequest(f"'{name}' takes a code, not a whole system.", expression=name)
-        key = token_.code if token_.system is None else f"{token_.system}|{token_.code}"
-        under = Parameter(composite.under(parameter.code, key), pair.value_type, "", parameter.shapes, (), ())
+        under = Parameter(_under(parameter, name, first), pair.value_type, "", parameter.shapes, (), ())
         return readers[pair.value_type][""](under, name, second, reading)
 
     return read
+
+
+def _spanned(parameter: Parameter, name: str, parts: list[str]) -> Node:
+    """`code$number$number`, of one element."""
+    if len(parts) != 3 or not all(parts):
+        raise BadRequest(f"'{name}' takes a code and two numbers with dollar signs between them.", expression=name)
+    first, second = (_number(name, part) for part in parts[1:])
+    return spanned.node(_under(parameter, name, parts[0]), first, second)
+
+
+def _under(parameter: Parameter, name: str, code: str) -> str:
+    """The parameter under which what stands beside a code is filed."""
+    token_ = _token(name, code)
+    if token_.code is None:
+        raise BadRequest(f"'{name}' takes a code, not a whole system.", expression=name)
+    return composite.under(parameter.code, token_.code if token_.system is None else f"{token_.system}|{token_.code}")
 
 
 def _token(name: str, value: str) -> Token:
@@ -204,6 +221,19 @@ def _target(parameter: Parameter, text: str, reading: Reading) -> Target | None:
         targets = parameter.targets
         return Target(text, targets[0] if len(targets) == 1 and targets[0] in reading.types else None)
     return Target(text.partition("/_history/")[0], "") if ":" in text else None
+
+
+def _interval(name: str, text: str, reading: Reading) -> tuple[Micros, Micros]:
+    """The half-open interval of a written date."""
+    try:
+        return dates.interval(text, reading.zone)
+    except ValueError as error:
+        hint = " A plus sign in a URL is written %2B." if " " in text else ""
+        raise BadRequest(
+            f"'{name}' takes a date as YYYY, YYYY-MM, YYYY-MM-DD or YYYY-MM-DDThh:mm:ss with Z or +hh:mm, "
+            f"after one of the prefixes {', '.join(PREFIXES)} or none.{hint}",
+            expression=name,
+        ) from error
 
 
 def _prefix(name: str, value: str) -> tuple[str, str]:

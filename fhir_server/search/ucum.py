@@ -1,8 +1,9 @@
 """UCUM units by their canonical form, in exact arithmetic: `mg` and `ug` are the same unit times a number.
 
-The units of health care, with every prefix, product, quotient, power and annotation of the grammar. A unit that is not
-here is compared by its own code alone. An amount of substance stays `mol`, and each arbitrary unit its own dimension.
-Source: The Unified Code for Units of Measure, version 2.1, §2 and §4.
+All units and prefixes of UCUM (`profiles.units`) and its whole grammar: products, quotients, powers, brackets,
+annotations. What is no unit is compared by its own code alone. A mole stays `mol` (UCUM calls it a number); each
+arbitrary unit, and each special one but temperatures, is a dimension of its own (docs/decisions/0024-own-ucum.md).
+Source: The Unified Code for Units of Measure, version 2.2, §2 and §4.
 """
 
 import re
@@ -12,46 +13,20 @@ from decimal import Context, Decimal
 from fractions import Fraction
 from functools import lru_cache
 
+from profiles import units
+
 SYSTEM = "http://unitsofmeasure.org"
 
-_PREFIXES = {
-    "Y": 24, "Z": 21, "E": 18, "P": 15, "T": 12, "G": 9, "M": 6, "k": 3, "h": 2, "da": 1, "d": -1, "c": -2, "m": -3,
-    "u": -6, "n": -9, "p": -12, "f": -15, "a": -18, "z": -21, "y": -24,
-}  # fmt: skip
-_BASES = ("m", "s", "g", "rad", "K", "C", "cd", "mol")
-_ARBITRARY = (
-    "[iU]", "[arb'U]", "[USP'U]", "[GPL'U]", "[MPL'U]", "[APL'U]", "[CFU]", "[PFU]", "[pH]", "osm", "[HPF]", "[LPF]",
-    "[drp]", "[PNU]", "[ELU]", "[EU]", "[bdsk'U]", "[AU]", "[Amb'a'1'U]", "[D'ag'U]", "B",
-)  # fmt: skip
-# Atom -> (number, unit in other atoms). Those that take prefixes, then those that do not.
-_METRIC = {
-    "sr": ("1", "rad2"), "Hz": ("1", "s-1"), "N": ("1", "kg.m.s-2"), "Pa": ("1", "N.m-2"), "J": ("1", "N.m"),
-    "W": ("1", "J.s-1"), "A": ("1", "C.s-1"), "V": ("1", "J.C-1"), "F": ("1", "C.V-1"), "Ohm": ("1", "V.A-1"),
-    "S": ("1", "Ohm-1"), "Wb": ("1", "V.s"), "T": ("1", "Wb.m-2"), "H": ("1", "Wb.A-1"), "lm": ("1", "cd.sr"),
-    "lx": ("1", "lm.m-2"), "Bq": ("1", "s-1"), "Gy": ("1", "J.kg-1"), "Sv": ("1", "J.kg-1"), "l": ("1", "dm3"),
-    "L": ("1", "dm3"), "ar": ("100", "m2"), "t": ("1000", "kg"), "bar": ("100000", "Pa"), "eq": ("1", "mol"),
-    "kat": ("1", "mol.s-1"), "U": ("1", "umol.min-1"), "cal": ("4.184", "J"), "m[Hg]": ("133.3220", "kPa"),
-    "m[H2O]": ("9.80665", "kPa"), "dyn": ("1", "g.cm.s-2"), "erg": ("1", "dyn.cm"), "Ci": ("37000000000", "Bq"),
-    "eV": ("0.0000000000000000001602176634", "J"), "u": ("0.000000000000000000000001660539", "g"),
-    "[IU]": ("1", "[iU]"), "g%": ("1", "g.dl-1"),
-    "P": ("1", "dyn.s.cm-2"), "St": ("1", "cm2.s-1"), "RAD": ("0.01", "Gy"),
-    "REM": ("1", "RAD"),
-}  # fmt: skip
-_OTHER = {
-    "10*": ("10", ""), "10^": ("10", ""), "%": ("0.01", ""), "[ppth]": ("0.001", ""), "[ppm]": ("0.000001", ""),
-    "[ppb]": ("0.000000001", ""), "min": ("60", "s"), "h": ("60", "min"), "d": ("24", "h"), "wk": ("7", "d"),
-    "a": ("365.25", "d"), "a_j": ("365.25", "d"), "mo": ("30.4375", "d"), "mo_j": ("30.4375", "d"),
-    "[in_i]": ("2.54", "cm"), "[ft_i]": ("12", "[in_i]"), "[yd_i]": ("3", "[ft_i]"), "[mi_i]": ("5280", "[ft_i]"),
-    "[nmi_i]": ("1852", "m"), "[gr]": ("64.79891", "mg"), "[lb_av]": ("7000", "[gr]"), "[oz_av]": ("437.5", "[gr]"),
-    "[stone_av]": ("14", "[lb_av]"), "[gal_us]": ("231", "[cin_i]"), "[cin_i]": ("1", "[in_i]3"),
-    "[qt_us]": ("0.25", "[gal_us]"), "[pt_us]": ("0.125", "[gal_us]"), "[foz_us]": ("0.0078125", "[gal_us]"),
-    "[tbs_us]": ("0.5", "[foz_us]"), "[cup_us]": ("8", "[foz_us]"), "[sft_i]": ("1", "[ft_i]2"),
-    "[sin_i]": ("1", "[in_i]2"), "[lbf_av]": ("4.4482216152605", "N"), "[psi]": ("1", "[lbf_av].[sin_i]-1"),
-    "atm": ("101325", "Pa"), "[Cal]": ("1", "kcal"), "[mesh_i]": ("1", "[in_i]-1"), "[diop]": ("1", "m-1"),
-}  # fmt: skip
-# Temperatures: kelvins = value * factor + offset.
-_AFFINE = {"Cel": (Fraction(1), Fraction("273.15")), "[degF]": (Fraction(5, 9), Fraction("459.67") * Fraction(5, 9))}
-_TERM = re.compile(r"(10[*^]|(?:[A-Za-z%]+\d*(?=\[)|[A-Za-z%_]*)(?:\[[^\]]+\])?)([+-]?\d+)?")
+# Dimensions that UCUM does not have.
+_OWN = frozenset({"mol"})
+# Where the zero of a temperature is, in kelvins.
+_ZERO = {"Cel": Fraction("273.15"), "degF": Fraction("459.67") * Fraction(5, 9), "degRe": Fraction("273.15")}
+_TOKEN = re.compile(
+    r"(?P<sign>[./()])|(?P<note>\{[^{}]*\})|(?P<number>\d+)(?![*^\d])"
+    r"|(?P<symbol>10[*^]|(?:[^\d\s\[\]{}()./+\-]|\[[^\[\]]*\])+)(?P<power>[+-]?\d+)?"
+)
+_LONGEST = 64
+_MOST_POWER = 40
 _ROUNDED = Context(prec=34)
 
 Dimensions = tuple[tuple[str, int], ...]
@@ -87,15 +62,19 @@ Scale = Callable[[Decimal | int], Decimal]
 @lru_cache(maxsize=4_096)
 def canonical(code: str) -> Canonical | None:
     """The canonical form of a unit's code; None when it is not known here."""
-    if code in _AFFINE:
-        return Canonical("K", *_AFFINE[code])
+    special = units.load().units.get(code)
     try:
-        factor, dimensions = _unit(code)
+        if special is not None and special.kind in _ZERO:
+            factor, dimensions = _read(special.unit)
+            return Canonical(_name(dimensions), special.factor * factor, _ZERO[special.kind])
+        factor, dimensions = _read(code)
     except Unknown:
         return None
-    return Canonical(
-        ".".join(f"{name}{power}" for name, power in dimensions) or "1", factor, multiplier=_decimal(factor)
-    )
+    return Canonical(_name(dimensions), factor, multiplier=_decimal(factor))
+
+
+def _name(dimensions: Dimensions) -> str:
+    return ".".join(f"{name}{power}" for name, power in dimensions) or "1"
 
 
 def _decimal(factor: Fraction) -> Decimal | None:
@@ -104,55 +83,100 @@ def _decimal(factor: Fraction) -> Decimal | None:
     return made if Fraction(made) == factor else None
 
 
-def _unit(code: str) -> tuple[Fraction, Dimensions]:
-    # An annotation alone is 1; after a unit it says nothing (UCUM §12).
-    text = re.sub(r"\{[^{}]*\}", "", re.sub(r"(^|[./])\{[^{}]*\}", r"\g<1>1", code))
-    if len(text) > 64 or not text or re.search(r"[(]|[./]$|[./][./]|^\.", text):
-        raise Unknown(code)
-    factor, powers, divide = Fraction(1), dict[str, int](), False
-    for part in re.split(r"([./])", text):
-        if part in (".", "/"):
-            divide = part == "/"
-        elif part:
-            value, dimensions = _power(part)
-            factor = factor / value if divide else factor * value
-            for name, power in dimensions:
-                powers[name] = powers.get(name, 0) + (-power if divide else power)
+def _read(code: str) -> tuple[Fraction, Dimensions]:
+    reader = _Reader(code)
+    factor, powers = reader.term(begins=True)
+    reader.end()
     return factor, tuple(sorted((name, power) for name, power in powers.items() if power))
 
 
-def _power(part: str) -> tuple[Fraction, Dimensions]:
-    if part.isdigit():
-        return Fraction(int(part)), ()
-    match = _TERM.fullmatch(part)
-    if match is None or not match[1]:
-        raise Unknown(part)
-    factor, dimensions = _atom(match[1])
-    power = int(match[2] or 1)
-    if not 0 < abs(power) < 40:
-        raise Unknown(part)
-    return factor**power, tuple((name, each * power) for name, each in dimensions)
+class _Reader:
+    """Reads one unit (UCUM §2, the grammar)."""
+
+    def __init__(self, code: str) -> None:
+        if not code or len(code) > _LONGEST:
+            raise Unknown(code)
+        self._code, self._at = code, 0
+
+    def term(self, *, begins: bool = False) -> tuple[Fraction, dict[str, int]]:
+        """Components with `.` and `/` between them, from left to right; the first may have a `/` before it."""
+        divides = begins and self._take("/")
+        factor, powers = Fraction(1), dict[str, int]()
+        while True:
+            value, dimensions = self._component()
+            factor = factor / value if divides else factor * value
+            for name, power in dimensions.items():
+                powers[name] = powers.get(name, 0) + (-power if divides else power)
+            divides = self._take("/")
+            if not divides and not self._take("."):
+                return factor, powers
+
+    def end(self) -> None:
+        """Raises Unknown when there is more."""
+        if self._at != len(self._code):
+            raise Unknown(self._code)
+
+    def _component(self) -> tuple[Fraction, dict[str, int]]:
+        if self._take("("):
+            found = self.term(begins=True)
+            if not self._take(")"):
+                raise Unknown(self._code)
+            self._skip_note()
+            return found
+        match = _TOKEN.match(self._code, self._at)
+        if match is None or match["sign"]:
+            raise Unknown(self._code)
+        self._at = match.end()
+        if match["note"]:  # an annotation alone is 1
+            return Fraction(1), {}
+        found = (Fraction(int(match["number"])), {}) if match["number"] else _power(match["symbol"], match["power"])
+        self._skip_note()
+        return found
+
+    def _skip_note(self) -> None:
+        match = _TOKEN.match(self._code, self._at)
+        if match is not None and match["note"]:
+            self._at = match.end()
+
+    def _take(self, sign: str) -> bool:
+        is_next = self._code[self._at : self._at + 1] == sign
+        self._at += is_next
+        return is_next
+
+
+def _power(symbol: str, written: str | None) -> tuple[Fraction, dict[str, int]]:
+    power = int(written or 1) if len(written or "") < 4 else 0
+    if not 0 < abs(power) < _MOST_POWER:
+        raise Unknown(symbol)
+    factor, dimensions = _atom(symbol)
+    return factor**power, {name: each * power for name, each in dimensions}
 
 
 @lru_cache(maxsize=1_024)
-def _atom(name: str) -> tuple[Fraction, Dimensions]:
-    found = _plain(name)
+def _atom(symbol: str) -> tuple[Fraction, Dimensions]:
+    """One symbol: a unit, or a prefix and a unit that takes one."""
+    table = units.load()
+    found = _plain(symbol)
     if found is not None:
         return found
     for length in (2, 1):
-        if name[:length] in _PREFIXES and (name[length:] in _BASES or name[length:] in _METRIC):
-            factor, dimensions = _atom(name[length:])
-            return factor * Fraction(10) ** _PREFIXES[name[:length]], dimensions
-        if name[:length] in _PREFIXES and name[length:] in ("osm", "[iU]", "[IU]"):
-            return Fraction(10) ** _PREFIXES[name[:length]], ((name[length:].replace("IU", "iU"), 1),)
-    raise Unknown(name)
+        prefix, rest = table.prefixes.get(symbol[:length]), symbol[length:]
+        if prefix is not None and (rest in table.bases or (rest in table.units and table.units[rest].takes_prefixes)):
+            plain = _plain(rest)
+            if plain is not None:
+                return prefix * plain[0], plain[1]
+    raise Unknown(symbol)
 
 
-def _plain(name: str) -> tuple[Fraction, Dimensions] | None:
-    if name in _BASES or name in _ARBITRARY:
-        return Fraction(1), ((name, 1),)
-    number, unit = _METRIC.get(name) or _OTHER.get(name) or ("", "")
-    if not number:
+def _plain(symbol: str) -> tuple[Fraction, Dimensions] | None:
+    """A unit without a prefix; None when there is none, or when it is a temperature, which only stands alone."""
+    table = units.load()
+    if symbol in table.bases or symbol in _OWN:
+        return Fraction(1), ((symbol, 1),)
+    unit = table.units.get(symbol)
+    if unit is None or unit.kind in _ZERO:
         return None
-    factor, dimensions = _unit(unit) if unit else (Fraction(1), ())
-    return Fraction(number) * factor, dimensions
+    if unit.kind and not (unit.unit in table.units and table.units[unit.unit].kind == unit.kind):
+        return Fraction(1), ((symbol, 1),)
+    factor, dimensions = _read(unit.unit)
+    return unit.factor * factor, dimensions

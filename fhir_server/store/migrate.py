@@ -44,6 +44,9 @@ class Side(Protocol):
     async def make_tenant(self, tenant: str) -> None:
         """Make a clinic, unless it is there."""
 
+    async def count(self, tenant: str, part: Part) -> int:
+        """How many rows a part has, for a progress bar."""
+
     async def rows(self, tenant: str, part: Part, after: Order | None, count: int) -> list[Row]:
         """The next rows of a part in its order."""
 
@@ -74,8 +77,8 @@ class Report:
         return bool(self.parts) and not any(part.changed for part in self.parts.values())
 
 
-# Told (tenant, part, rows so far), for a progress bar.
-Progress = Callable[[str, Part, int], None]
+# Told (tenant, part, rows so far, rows there are), for a progress bar.
+Progress = Callable[[str, Part, int, int], None]
 
 
 async def migrate(
@@ -95,7 +98,7 @@ async def migrate(
 
 async def _copy(source: Side, target: Side, tenant: str, part: Part, progress: Progress) -> Copied:
     copied, digest, after = Copied(), hashlib.sha256(), None
-    theirs = _Walk(target, tenant, part)
+    theirs, count = _Walk(target, tenant, part), await source.count(tenant, part)
     while True:
         rows = await source.rows(tenant, part, after, ROWS_AT_ONCE)
         after = rows[-1].order if rows else None
@@ -109,7 +112,7 @@ async def _copy(source: Side, target: Side, tenant: str, part: Part, progress: P
             digest.update(repr(row).encode())
         copied.rows += len(wanted)
         copied.changed += len(different) + len(gone)
-        progress(tenant, part, copied.rows)
+        progress(tenant, part, copied.rows, count)
         if after is None:
             copied.hash = digest.hexdigest()
             return copied

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol, TypeVar
 
 from fhir_server.fhir.clock import Micros
-from fhir_server.search.plan import Entries, Position, Query
+from fhir_server.search.plan import Entries, Node, Position, Query
 
 T = TypeVar("T")
 
@@ -65,8 +65,37 @@ class Page:
 
 
 @dataclass(frozen=True, slots=True)
+class Statement:
+    """One statement of a search: SQL or a filter with its values, how the store runs it (the indexes that it uses, a
+    line each), how many rows a page takes of it, and how much it looked at for them.
+    """
+
+    text: str
+    values: tuple[str, ...]
+    how: tuple[str, ...]
+    rows: int
+    touched: int
+
+
+@dataclass(frozen=True, slots=True)
+class Explained:
+    """How a page is found: the way, the condition that leads, what the conditions' indexes count (to a bound), and the
+    statements; `touched_unit` says what their `touched` counts.
+    """
+
+    way: str
+    leader: Node | None
+    counts: tuple[tuple[Node, int], ...]
+    statements: tuple[Statement, ...]
+    touched_unit: str
+
+
+@dataclass(frozen=True, slots=True)
 class HistoryQuery:
-    """One page of versions, newest first: of one resource, one type (`id` None) or all types (`types` empty)."""
+    """One page of versions, newest first: of one resource, one type (`id` None) or all types (`types` empty).
+
+    `after` is the place of a version: (updated, key, version).
+    """
 
     types: tuple[str, ...] = ()
     id: str | None = None
@@ -108,11 +137,17 @@ class Unit(Protocol):
     async def search(self, query: Query) -> Page:
         """One page of the current, not deleted resources for which the plan holds."""
 
+    async def explain(self, query: Query) -> "Explained":
+        """How that page is found."""
+
     async def history(self, query: HistoryQuery) -> Page:
         """One page of versions."""
 
     async def put(self, put: Put) -> Stored:
         """Store a version with its index entries and a change for the outbox. Raises VersionConflict."""
+
+    async def reindex(self, stored: Stored, entries: Entries) -> None:
+        """Replace the index entries of a current version. Raises VersionConflict when it is not current any more."""
 
     async def audit(self, entry: AuditEntry) -> None:
         """Record what this Unit does; it is there if and only if the Unit's changes are."""
@@ -171,8 +206,10 @@ Work = Callable[[Unit], Awaitable[T]]
 class Store(Protocol):
     """All tenants' data."""
 
-    async def run(self, tenant: str, work: Work[T], *, write: bool, quick: bool = False) -> T:
+    async def run(self, tenant: str, work: Work[T], *, write: bool, quick: bool = False, may_lag: bool = False) -> T:
         """Do `work` in one Unit and return its result once it is durable; `quick`: a read of a few look-ups.
+
+        `may_lag`: a read may be of a moment ago, if that lets another machine answer it.
 
         When `work` raises, nothing of it is stored, and the error comes only after what it may have seen is
         durable. Raises Unavailable when the store cannot do it now.
@@ -181,7 +218,7 @@ class Store(Protocol):
     async def record(self, tenant: str, entries: Sequence[AuditEntry]) -> None:
         """Record what happened without a change (reads, refusals); durable at return."""
 
-    def has(self, tenant: str) -> bool:
+    async def has(self, tenant: str) -> bool:
         """Whether there is a tenant of this name."""
 
     async def create_tenant(self, tenant: str) -> None:

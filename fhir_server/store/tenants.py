@@ -6,6 +6,7 @@ from fhir_server.fhir.errors import BadRequest
 
 # The name under which what belongs to no tenant is recorded.
 SERVER = ""
+NO_CLINIC = "There is no clinic of this name on this server."
 _NAME = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?")
 
 

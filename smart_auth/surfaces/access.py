@@ -45,12 +45,17 @@ class Policies:
         allowed = _allowed(agent, parser, now)
         grants: dict[str, tuple[Grant, ...]] = {}
         for type_, rules in self._by_type.get(who_is(agent, surface), {}).items():
-            context = Context(agent, type_, self._compartment)
+            context = Context(agent, type_, self._compartment, now)
             on_type = _merged(one for one in allowed if one.type in ("*", type_))
             made = [grant for rule in rules for one in on_type for grant in _grants(rule, context, one)]
             if made:
                 grants[type_] = tuple(made)
         return Access(agent, grants)
+
+    def rules(self, agent: Agent, surface: str, type_: str, letter: str) -> list[Rule]:
+        """The rules that give an agent on a surface a letter on a type, whatever their rows."""
+        found = self._by_type.get(who_is(agent, surface), {}).get(type_, ())
+        return [rule for rule in found if letter in rule.letters]
 
     def _types_of(self, rule: Rule) -> Iterable[str]:
         named = self.types if ALL_TYPES in rule.types else self.types.intersection(rule.types)
@@ -120,4 +125,5 @@ def _grants(rule: Rule, context: Context, allowed: _Allowed) -> Iterable[Grant]:
         node = rows.both(node, rows.in_compartment(context))
     node = rows.both(node, allowed.rows)
     if letters and node != NOTHING:
-        yield Grant(letters, node, elements, rule.name)
+        others = rows.patient_of(context.agent) if rule.is_shared else ""
+        yield Grant(letters, node, elements, rule.name, rule.purpose, others)

@@ -18,9 +18,11 @@ from smart_auth.surfaces.types import (
     AVAILABILITY,
     CLINICAL,
     CONFIGURATION,
+    CONTACT,
     FORMS,
     IDENTITY,
     LIMITED,
+    PERSON,
     PROPOSAL,
     PUBLIC,
     SCHEDULING,
@@ -35,7 +37,8 @@ ALL_TYPES = "*"
 class Rule:
     """Whoever is in `who` may do `letters` on `types` ('*': all but `but`), on the rows that `rows` lets through.
 
-    `elements` None: whole resources; else type by type the elements that are shown.
+    `elements` None: whole resources; else type by type the elements that are shown. `purpose` is a code of
+    v3-ActReason where it is not that of the role. `is_shared`: of other patients who take part nothing is shown.
     """
 
     name: str
@@ -45,6 +48,8 @@ class Rule:
     rows: RowFilter = rows.everything
     elements: Mapping[str, frozenset[str]] | None = None
     but: tuple[str, ...] = ()
+    purpose: str = ""
+    is_shared: bool = False
 
 
 _OUTSIDE: tuple[Who, ...] = ("public", "website", "website-patient", "patient", "proxy")
@@ -56,6 +61,8 @@ POLICY: tuple[Rule, ...] = (
     # The Website Builder, and everybody without a login.
     Rule("R-7.1 anybody proposes", ("public", "website"), ("Appointment",), "c", rows.proposed, _PROPOSAL),
     Rule("R-7.1 website reads proposals it submitted", ("website",), ("Appointment",), "rs", rows.submitted, _PROPOSAL),
+    Rule("R-7.7 website reads the provisional identities it made", ("website",), ("Patient",), "r", rows.made_person,
+         PERSON),
     Rule("R-7.13 public reads free times", _OUTSIDE, ("Slot",), "rs", rows.not_mistaken, PUBLIC),
     Rule("R-7.13 public reads schedules", _OUTSIDE, ("Schedule",), "rs", rows.in_use, PUBLIC),
     Rule("R-7.16 public reads configuration", _OUTSIDE, _SETTINGS, "rs", rows.in_use, PUBLIC),
@@ -64,17 +71,22 @@ POLICY: tuple[Rule, ...] = (
          rows.own_open_proposals),
     # The Patient Portal.
     Rule("R-7.2 patient proposes", _PORTAL, ("Appointment",), "c", rows.own_proposed),
-    Rule("R-7.5 patient reads own appointments", _PORTAL, ("Appointment",), "rs", rows.own),
-    Rule("R-10.4 patient cancels own appointments", _PORTAL, ("Appointment",), "u", rows.own),
+    Rule("R-7.5 patient reads own appointments", _PORTAL, ("Appointment",), "rs", rows.own,
+         is_shared=True),
+    Rule("R-10.4 patient cancels own appointments", _PORTAL, ("Appointment",), "u", rows.own, is_shared=True),
     Rule("R-7.20 patient answers an offered time", _PORTAL, ("AppointmentResponse",), "crs", rows.own),
     Rule("R-7.20 patient fills in own forms", _PORTAL, ("QuestionnaireResponse",), "crus", rows.own),
     Rule("R-4.7 patient reads forms", _PORTAL, ("Questionnaire",), "rs", rows.published),
     Rule("R-7.8 patient reads own identity", (*_PORTAL, "website-patient"), ("Patient",), "rs", rows.own_self),
+    Rule("R-7.20 patient changes own contact details", _PORTAL, ("Patient",), "u", rows.own_self, CONTACT),
     Rule("R-7.11 patient reads own records, limited", _PORTAL, tuple(LIMITED), "rs", rows.own_limited),
     # The Provider Portal.
     Rule("R-7.6 provider manages appointments", ("practitioner",), SCHEDULING, "crus"),
-    Rule("R-7.9 provider reads patients", ("practitioner",), IDENTITY, "rs"),
-    Rule("R-7.12 provider reads and writes records", ("practitioner",), CLINICAL, "cruds"),
+    Rule("R-7.9 provider reads patients under care", ("practitioner",), IDENTITY, "rs", rows.under_care),
+    Rule("R-4.5 provider sees who proposes", ("practitioner",), ("Patient",), "rs", rows.intake),
+    Rule("R-7.12 provider reads and writes records under care", ("practitioner",), CLINICAL, "cruds", rows.under_care),
+    Rule("R-6.3 provider breaks the glass", ("practitioner",), (*IDENTITY, *CLINICAL), "rs", rows.under_glass,
+         purpose="BTG"),
     Rule("R-7.15 provider manages availability", ("practitioner",), AVAILABILITY, "cruds"),
     Rule("R-7.18 provider reads configuration", ("practitioner",), (*CONFIGURATION, *FORMS), "rs"),
     Rule("R-6.4 front desk manages appointments", ("front-desk",), SCHEDULING, "crus"),

@@ -6,20 +6,50 @@ A filter that cannot be made (no patient behind the agent, no compartment for th
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
+from fhir_server.booking import care
+from fhir_server.booking.index import WANTED_ACTOR
+from fhir_server.fhir.clock import Micros
+from fhir_server.fhir.own import IDENTITY
 from fhir_server.fhir.reference import local_reference
 from fhir_server.interactions.access import Agent
-from fhir_server.search.plan import EVERYTHING, NOTHING, Node, Not, Target, Test, Token, all_of, any_of
+from fhir_server.search.plan import (
+    EVERYTHING,
+    NOTHING,
+    Box,
+    Chain,
+    Has,
+    Interval,
+    Node,
+    Not,
+    Target,
+    Test,
+    Token,
+    all_of,
+    any_of,
+)
 from smart_auth.surfaces.tags import SUBMITTER
-from smart_auth.surfaces.types import CONFIDENTIALITY, LIMITED, RESTRICTED
+from smart_auth.surfaces.types import (
+    ABOUT,
+    ABOUT_NOBODY,
+    CONFIDENTIALITY,
+    LIMITED,
+    LIMITED_WITH_PATIENT,
+    MAY_BE_ABOUT_NOBODY,
+    RESTRICTED,
+)
 
 
 @dataclass(frozen=True, slots=True)
 class Context:
-    """What a row filter may look at. `compartment` is type -> the params that place it in the Patient compartment."""
+    """What a row filter may look at, and when.
+
+    `compartment` is type -> the params that place it in the Patient compartment.
+    """
 
     agent: Agent
     type: str
     compartment: Mapping[str, Sequence[str]]
+    now: Micros = 0
 
 
 RowFilter = Callable[[Context], Node]
@@ -58,6 +88,14 @@ def submitted(context: Context) -> Node:
     return all_of(own, any_of(_code("status", "proposed"), _code("status", "pending")))
 
 
+def made_person(context: Context) -> Node:
+    """People whom this client's proposals brought, until somebody verifies who they are."""
+    if not context.agent.client_id:
+        return NOTHING
+    made = Test("_tag", "token", Token(context.agent.client_id, SUBMITTER))
+    return all_of(made, Test("_tag", "token", Token("provisional", IDENTITY)))
+
+
 def own(context: Context) -> Node:
     """What names the agent's patient as its patient."""
     patient = patient_of(context.agent)
@@ -94,6 +132,54 @@ def own_limited(context: Context) -> Node:
     mine = any_of(*(Test(param, "reference", Target(patient, "Patient")) for param in params))
     restricted = any_of(*(Test("_security", "token", Token(code, CONFIDENTIALITY)) for code in RESTRICTED))
     return both(mine, _final(context.type), Not(restricted))
+
+
+def under_care(context: Context) -> Node:
+    """What is about a patient under the practitioner's care: by general practice, or by a tie that somebody else
+    stands behind (`booking.care`). Of some types also what is about nobody.
+    """
+    me = _practitioner(context.agent)
+    if not me:
+        return NOTHING
+    tied = Test(care.PRACTITIONER, "reference", Target(me, "Practitioner"))
+    ties = [Has(type_, care.PATIENT, tied) for type_ in care.COUNTS]
+    return _about(context, any_of(Test("general-practitioner", "reference", Target(me, "Practitioner")), *ties))
+
+
+def under_glass(context: Context) -> Node:
+    """What is about a patient for whom the practitioner has broken the glass a short while ago."""
+    me = _practitioner(context.agent)
+    if not me:
+        return NOTHING
+    mine = Test(care.GLASS_PRACTITIONER, "reference", Target(me, "Practitioner"))
+    lasts = Test(care.GLASS_TIME, "date", Interval(Box(lo_below=context.now + 1, hi_above=context.now)))
+    return _about(context, Has("Flag", care.GLASS_PATIENT, all_of(mine, lasts)), or_nobody=False)
+
+
+def intake(_: Context) -> Node:
+    """People whom nobody has verified yet, while a proposal of theirs is open: whoever reviews it sees who they are."""
+    return all_of(Test("_tag", "token", Token("provisional", IDENTITY)), Has("Appointment", WANTED_ACTOR, EVERYTHING))
+
+
+def _practitioner(agent: Agent) -> str:
+    who = local_reference(agent.fhir_user)
+    return who.id if agent.role == "practitioner" and who is not None and who.type == "Practitioner" else ""
+
+
+def _about(context: Context, patient: Node, *, or_nobody: bool = True) -> Node:
+    """The plan on Patient, at what a type's resources are about."""
+    if context.type == "Patient":
+        return patient
+    if context.type in ABOUT_NOBODY:
+        return EVERYTHING if or_nobody else NOTHING
+    if context.type == "Provenance":
+        targets = [Chain("target", type_, Chain("patient", "Patient", patient)) for type_ in LIMITED_WITH_PATIENT]
+        return any_of(Chain("patient", "Patient", patient), *targets)
+    param = ABOUT.get(context.type, "patient")
+    about = Chain(param, "Patient", patient)
+    if not or_nobody or context.type not in MAY_BE_ABOUT_NOBODY:
+        return about
+    return any_of(about, Not(Test(param, "reference", None)))
 
 
 def in_compartment(context: Context) -> Node:

@@ -40,6 +40,9 @@ PROPOSAL = _only(
     "requestedPeriod"
 )
 
+# What it sees of the person of a proposal, while nobody has verified who that is.
+PERSON = {"Patient": _only("name telecom gender birthDate address communication")}
+
 CONFIGURATION = ("Organization", "Location", "HealthcareService", "Practitioner", "PractitionerRole", "Endpoint")
 FORMS = ("Questionnaire", "PlanDefinition", "ActivityDefinition")
 AVAILABILITY = ("Schedule", "Slot")
@@ -88,6 +91,21 @@ LIMITED: Mapping[str, Limited] = {
     "Provenance": Limited("", ()),
     "ServiceRequest": Limited("status", _ORDER),
 }
+
+# Of these, what a Provenance is about is followed to its patient.
+LIMITED_WITH_PATIENT = tuple(type_ for type_ in LIMITED if type_ != "Provenance")
+
+# Whom a resource is about, for care: the search parameter of its patient where that is not `patient`.
+ABOUT: Mapping[str, str] = {"AdverseEvent": "subject", "SupplyRequest": "subject"}
+# Types that have no patient, and those that need not have one; about nobody, they are the clinic's own.
+ABOUT_NOBODY = ("Medication",)
+MAY_BE_ABOUT_NOBODY = (
+    "Communication", "CommunicationRequest", "Device", "DeviceRequest", "List", "SupplyDelivery", "SupplyRequest",
+    "Task",
+)  # fmt: skip
+
+# What a patient changes of their own Patient: contact details, communication preferences, emergency contact.
+CONTACT: Mapping[str, frozenset[str]] = {"Patient": frozenset({"telecom", "address", "communication", "contact"})}
 
 CONFIDENTIALITY = "http://terminology.hl7.org/CodeSystem/v3-Confidentiality"
 RESTRICTED = ("R", "V")  # restricted, very restricted

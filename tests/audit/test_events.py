@@ -85,7 +85,8 @@ async def test_golden_read(clinic: Harness) -> None:
         {"type": {"coding": [{"system": DCM, "code": "110153"}]}, "who": {"display": BASE}, "requestor": False,
          "network": {"address": BASE, "type": "5"}},
         {"type": {"coding": [{"system": V3, "code": "IRCP"}]}, "who": {"reference": "Practitioner/dr-lee"},
-         "name": "Dr-Lee", "requestor": True, "policy": ["urn:fhir-server:rule:R-7.9-provider-reads-patients"],
+         "name": "Dr-Lee", "requestor": True,
+         "policy": ["urn:fhir-server:rule:R-7.9-provider-reads-patients-under-care"],
          "role": [{"coding": [{"system": "https://fhir-server.dev/CodeSystem/role", "code": "practitioner"}]}]},
     ]  # fmt: skip
     assert event.pop("id").startswith(("r1-", "rx-"))

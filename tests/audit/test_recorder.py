@@ -5,7 +5,6 @@ was not answered when the server was killed, change and event are both there, or
 """
 
 import itertools
-import os
 import random
 from collections import Counter
 from collections.abc import Sequence
@@ -32,36 +31,34 @@ UNKNOWN = 90
 
 
 @pytest.fixture
-def folder(store_kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Where the data are; the server's processes take the store from their environment."""
-    if store_kind == "mongo":
-        monkeypatch.setenv("FHIR_SERVER_STORE", mongod.server().database_for(tmp_path))
-    return tmp_path
+def place(store_kind: str, tmp_path: Path) -> Path | str:
+    """Where the data are: a folder, or the connection string of a database."""
+    return mongod.server().database_for(tmp_path) if store_kind == "mongo" else tmp_path
 
 
 @pytest.mark.requirement("R-6.5", "R-10.7")
-def test_the_log_is_what_happened_over_a_thousand_requests_and_two_kills(folder: Path) -> None:
+def test_the_log_is_what_happened_over_a_thousand_requests_and_two_kills(place: Path | str) -> None:
     """Reads, searches, writes, bookings, operations, Bundles and refusals of several callers."""
-    _run(folder, requests=1_000, kills=2)
+    _run(place, requests=1_000, kills=2)
 
 
 @pytest.mark.soak
-def test_the_log_is_what_happened_over_twenty_thousand_requests_and_ten_kills(folder: Path) -> None:
+def test_the_log_is_what_happened_over_twenty_thousand_requests_and_ten_kills(place: Path | str) -> None:
     """Issue 7, "Must hold"."""
-    _run(folder, requests=20_000, kills=10)
+    _run(place, requests=20_000, kills=10)
 
 
-def _run(folder: Path, *, requests: int, kills: int) -> None:
-    callers = clinic.run_in(folder, lambda parts: _made(parts, slots=requests))
+def _run(place: Path | str, *, requests: int, kills: int) -> None:
+    callers = clinic.run_in(place, lambda parts: _made(parts, slots=requests))
     recorders = _recorders(callers, requests)
     asks = recorders[0].asks
     for round_ in range(kills + 1):
         recorders[0].refused_unknown[0] = UNKNOWN
-        with ServerProcess(folder) as server:
+        with ServerProcess(place) as server:
             enough = requests * (round_ + 1) // (kills + 1)
             uvloop.run(_until_killed(server, recorders, enough, is_last=round_ == kills))
-        _abandon()
-    with ServerProcess(folder) as server:
+        _abandon(place)
+    with ServerProcess(place) as server:
         _ask_whose_they_are(server, recorders[0])
         found = _read_log(server, callers["auditing"])
     seeded, minted = found.pop("seed"), found.pop("")
@@ -84,7 +81,7 @@ def _run(folder: Path, *, requests: int, kills: int) -> None:
     assert half == []
     changes = Counter(line.entity for lines in (*found.values(), seeded) for line in lines.elements()
                       if line.action in "CUD" and line.outcome == "0" and line.entity)  # fmt: skip
-    assert changes == clinic.run_in(folder, _versions)
+    assert changes == clinic.run_in(place, _versions)
 
 
 async def _until_killed(server: ServerProcess, recorders: Sequence[Recorder], enough: int, *, is_last: bool) -> None:
@@ -110,9 +107,9 @@ async def _until_killed(server: ServerProcess, recorders: Sequence[Recorder], en
     assert is_last or measured.lost, "the kill was to come while answers were awaited"
 
 
-def _abandon() -> None:
+def _abandon(place: Path | str) -> None:
     """Have MongoDB give up the transactions of the killed process, as it does by itself after a minute."""
-    if "FHIR_SERVER_STORE" in os.environ:
+    if isinstance(place, str):
         with mongod.server().primary().client() as client:
             client.admin.command("killAllSessions", [])
 

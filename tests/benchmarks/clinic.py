@@ -38,18 +38,18 @@ Resource = dict[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class Tokens:
-    """Bearer tokens: a practitioner's, and an auditor's."""
+    """Bearer tokens: a practitioner's, an auditor's, and that of another system of the clinic, which sees all."""
 
     practitioner: str
     auditor: str
+    service: str
 
 
-def parts_of(folder: Path, store: Store | None = None) -> Parts:
-    """The server's parts over a folder."""
+def parts_of(place: Path | str, store: Store | None = None) -> Parts:
+    """The server's parts over a folder, or over the database of a connection string."""
+    where: Any = {"store": place} if str(place).startswith("mongodb") else {"data": Path(place)}
     reads = os.environ.get("FHIR_SERVER_AUDIT_READS", "true") == "true"
-    uri = os.environ.get("FHIR_SERVER_STORE", "")
-    settings = Settings(data=folder, store=uri, origin=ORIGIN, proposals_per_hour=0, audit_reads=reads)
-    return make_parts(settings, store=store)
+    return make_parts(Settings(**where, origin=ORIGIN, proposals_per_hour=0, audit_reads=reads), store=store)
 
 
 async def make(parts: Parts, *, schedules: int = 1, slots: int = 1, patients: int = 0) -> Tokens:
@@ -64,6 +64,7 @@ async def make(parts: Parts, *, schedules: int = 1, slots: int = 1, patients: in
     return Tokens(
         await operator.mint(parts.services, TENANT, practitioner),
         await operator.mint(parts.services, TENANT, auditor),
+        await operator.mint(parts.services, TENANT, operator.Wanted("system", "system/*.cruds")),
     )
 
 
@@ -144,11 +145,11 @@ def instant(moment: datetime) -> str:
     return moment.astimezone(UTC).isoformat().replace("+00:00", "Z")
 
 
-def run_in(folder: Path, work: Callable[[Parts], Awaitable[Any]]) -> Any:
-    """Do `work` on the parts over a folder, in a loop of its own, and close them."""
+def run_in(place: Path | str, work: Callable[[Parts], Awaitable[Any]]) -> Any:
+    """Do `work` on the parts over a folder or database, in a loop of its own, and close them."""
 
     async def whole() -> Any:
-        parts = parts_of(folder)
+        parts = parts_of(place)
         try:
             return await work(parts)
         finally:
@@ -163,7 +164,9 @@ async def _register(unit: Unit) -> None:
                     secret_hash=clients.hash_secret("portal-secret"))  # fmt: skip
     auditing = Client("auditing", "confidential-symmetric", "auditor", ("system/AuditEvent.rs",),
                       ("client_credentials",), secret_hash=clients.hash_secret("auditing-secret"))  # fmt: skip
-    for client in (portal, auditing):
+    system = Client("system", "confidential-symmetric", "service", ("system/*.cruds",), ("client_credentials",),
+                    secret_hash=clients.hash_secret("system-secret"))  # fmt: skip
+    for client in (portal, auditing, system):
         await clients.save(unit, client)
     await accounts.save(
         unit, Account(name="lee", password_hash="unusable", fhir_user="Practitioner/lee", role="practitioner")
@@ -207,7 +210,7 @@ async def _store(parts: Parts, resources: Iterator[Resource]) -> None:
         repository = Repository(unit, clinic, access)
         for resource in batch:
             await repository.create(resource, id_=resource["id"])
-        for event in recorder.changes(repository.changes):
+        for event in recorder.changes(repository.changes, repository.decided):
             await unit.audit(event.entry())
 
     while batch := list(islice(resources, _BATCH)):

@@ -13,10 +13,10 @@ ROOT = Path(__file__).parents[2]
 class ServerProcess:
     """A process of one of this package's server modules; `port` is where it listens."""
 
-    def __init__(self, folder: Path, module: str = "tests.benchmarks.serve") -> None:
+    def __init__(self, place: Path | str, module: str = "tests.benchmarks.serve") -> None:
         self.started = perf_counter()
         self._process = subprocess.Popen(
-            [sys.executable, "-m", module, str(folder)], stdout=subprocess.PIPE, cwd=ROOT, text=True
+            [sys.executable, "-m", module, str(place)], stdout=subprocess.PIPE, cwd=ROOT, text=True
         )
         assert self._process.stdout is not None
         line = self._process.stdout.readline()

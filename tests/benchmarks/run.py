@@ -19,6 +19,7 @@ from statistics import median
 from time import perf_counter
 from typing import Any
 
+from tests import mongod
 from tests.benchmarks import clinic
 from tests.benchmarks.clinic import Tokens
 from tests.benchmarks.inserts import Inserts
@@ -59,6 +60,7 @@ class Requests:
     """What each kind of load sends; answers feed the kinds that build on them."""
 
     def __init__(self, tokens: Tokens, slots: int) -> None:
+        self._system = {"authorization": f"Bearer {tokens.service}"}
         self._staff = {"authorization": f"Bearer {tokens.practitioner}"}
         self._chance = random.Random(1)
         self._days = [
@@ -70,25 +72,25 @@ class Requests:
 
     def read(self) -> bytes:
         """GET a Patient."""
-        return request("GET", f"{BASE}/Patient/p{self._chance.randrange(PATIENTS)}", **self._staff)
+        return request("GET", f"{BASE}/Patient/p{self._chance.randrange(PATIENTS)}", **self._system)
 
     def search(self, *, sort: str = "") -> bytes:
         """GET a page of 20 of the free Slots of a day."""
         day = self._chance.choice(self._days)
         following = day + timedelta(days=1)
         query = f"status=free&start=ge{day}&start=lt{following}&_count=20{sort}"
-        return request("GET", f"{BASE}/Slot?{query}", **self._staff)
+        return request("GET", f"{BASE}/Slot?{query}", **self._system)
 
     def create(self) -> bytes:
         """POST an Observation."""
         value = self._chance.randrange(400, 1200) / 10
-        return request("POST", f"{BASE}/Observation", clinic.observation(value), **self._staff)
+        return request("POST", f"{BASE}/Observation", clinic.observation(value), **self._system)
 
     def update(self) -> bytes:
         """PUT an Observation that was created before."""
         id_ = self._chance.choice(self._observations)
         body = clinic.observation(self._chance.randrange(400, 1200) / 10) | {"id": id_}
-        return request("PUT", f"{BASE}/Observation/{id_}", body, **self._staff)
+        return request("PUT", f"{BASE}/Observation/{id_}", body, **self._system)
 
     def proposal(self) -> bytes | None:
         """POST an Appointment without a login, for the next free Slot."""
@@ -154,17 +156,17 @@ class Results:
         return median(run.percentile(share) for run in self.runs[kind])
 
 
-def measure(folder: Path, arguments: argparse.Namespace) -> Results:
-    """All measurements, on a clinic made in `folder`."""
-    results, data, pages = Results(), folder / "data", folder / "bare"
+def measure(place: Path | str, pages: Path, arguments: argparse.Namespace) -> Results:
+    """All measurements, on a clinic made in a folder or database; `pages` is for the bare routes' bytes."""
+    results = Results()
     begin = perf_counter()
     tokens = clinic.run_in(
-        data, lambda parts: clinic.make(parts, schedules=SCHEDULES, slots=arguments.slots, patients=PATIENTS)
+        place, lambda parts: clinic.make(parts, schedules=SCHEDULES, slots=arguments.slots, patients=PATIENTS)
     )
     results.values["seconds to seed"] = perf_counter() - begin
     requests = Requests(tokens, arguments.slots)
-    results.values["start to first answer"] = median(_start(data, requests) for _ in range(3))
-    with ServerProcess(data) as server:
+    results.values["start to first answer"] = median(_start(place, requests) for _ in range(3))
+    with ServerProcess(place) as server:
         pages.mkdir()
         for name, sent in (("read", requests.read()), ("search", requests.search())):
             reply = send_all(server.port, [sent])[0]
@@ -178,12 +180,13 @@ def measure(folder: Path, arguments: argparse.Namespace) -> Results:
                     _round(kind, results, requests, server, bare, arguments)
         results.values["resident memory"] = server.resident_megabytes()
         created = send_all(server.port, [requests.create()])[0].json()["id"]
-    _insert(results, data, created, folder, arguments)
+    if isinstance(place, Path):
+        _insert(results, place, created, pages.parent, arguments)
     return results
 
 
-def _start(data: Path, requests: Requests) -> float:
-    with ServerProcess(data) as server:
+def _start(place: Path | str, requests: Requests) -> float:
+    with ServerProcess(place) as server:
         assert send_all(server.port, [requests.read()])[0].status == 200
         return perf_counter() - server.started
 
@@ -233,11 +236,8 @@ def report(results: Results, arguments: argparse.Namespace) -> dict[str, Any]:
             ("search sorted", "bare search"),
         )
     }
-    values["create / bare inserts, one commit each"] = (
-        results.per_second("create") / values["bare inserts, one commit each"]
-    )
-    batched = f"bare inserts, a commit for {arguments.connections}"
-    values[f"create / {batched}"] = results.per_second("create") / values[batched]
+    for name in [name for name in values if name.startswith("bare inserts")]:
+        values[f"create / {name}"] = results.per_second("create") / values[name]
     return {
         "machine": {"cores": os.cpu_count(), "processor": platform.processor(), "python": platform.python_version()},
         "arguments": {name: value for name, value in vars(arguments).items() if name != "out"},
@@ -261,10 +261,12 @@ def report(results: Results, arguments: argparse.Namespace) -> dict[str, Any]:
 def table(made: dict[str, Any]) -> Iterator[str]:
     """The results as lines for people. `cpu us` is the server's processor time for one answer, in all its threads."""
     columns = ("per_second", "p50_ms", "p95_ms", "p99_ms", "cpu_us")
-    yield f"{'':24}" + "".join(f"{column.replace('_', ' '):>12}" for column in columns)
-    for kind, found in made["kinds"].items():
-        yield f"{kind:24}" + "".join(f"{found[column]:>12}" for column in columns)
-    yield ""
+    for store, kinds in (("embedded", made["kinds"]), ("MongoDB", made.get("mongo", {}).get("kinds", {}))):
+        if kinds:
+            yield f"{store:24}" + "".join(f"{column.replace('_', ' '):>12}" for column in columns)
+        for kind, found in kinds.items():
+            yield f"{kind:24}" + "".join(f"{found[column]:>12}" for column in columns)
+        yield ""
     figures = {figure.name: figure for figure in FIGURES}
     for name, value in made["values"].items():
         figure = figures.get(name)
@@ -284,11 +286,16 @@ def main(given: list[str] | None = None) -> int:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--connections", type=int, default=64)
     parser.add_argument("--slots", type=int, default=100_000)
+    parser.add_argument("--only-embedded", action="store_true", help="leave MongoDB out")
     parser.add_argument("--check", action="store_true", help="end with 1 when a figure is missed")
     parser.add_argument("--out", type=Path, default=Path("bench-results/results.json"))
     arguments = parser.parse_args(given)
     with tempfile.TemporaryDirectory(prefix="fhir-bench-") as folder:
-        made = report(measure(Path(folder), arguments), arguments)
+        made = report(measure(Path(folder) / "data", Path(folder) / "bare", arguments), arguments)
+        if not arguments.only_embedded:
+            with mongod.on_disk() as server:
+                mongo = report(measure(server.uri(), Path(folder) / "bare-mongo", arguments), arguments)
+            made["mongo"] = {part: mongo[part] for part in ("kinds", "values")}
     arguments.out.parent.mkdir(parents=True, exist_ok=True)
     arguments.out.write_text(json.dumps(made, indent=2) + "\n")
     sys.stdout.write("\n".join(table(made)) + f"\n\nwritten to {arguments.out}\n")

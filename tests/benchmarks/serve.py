@@ -1,4 +1,5 @@
-"""A server process for benchmarks and fault tests: `python -m tests.benchmarks.serve DATA`.
+"""A server process for benchmarks and fault tests: `python -m tests.benchmarks.serve PLACE`, a folder or a
+connection string.
 
 It listens on a free port of the loopback address, writes the port on a line of its standard output, and serves until
 it is told to end.
@@ -6,7 +7,6 @@ it is told to end.
 
 import socket
 import sys
-from pathlib import Path
 from typing import Any
 
 import uvicorn
@@ -34,11 +34,11 @@ def serve(app: Any) -> None:
 
 
 def main() -> None:
-    """Serve the folder that the command line names."""
+    """Serve the folder or database that the command line names."""
     from fhir_server.app import make_app
     from tests.benchmarks.clinic import parts_of
 
-    serve(make_app(parts_of(Path(sys.argv[1]))))
+    serve(make_app(parts_of(sys.argv[1])))
 
 
 if __name__ == "__main__":

@@ -326,3 +326,86 @@ async def _respond(harness: Harness, id_: str, caller: str, status: str, **more:
     answer = {"resourceType": "AppointmentResponse", "appointment": {"reference": f"Appointment/{id_}"}}
     answer |= {"participantStatus": status, "actor": {"reference": actor}, **more}
     return await harness.create(answer, caller)
+
+
+async def _pairs_of_rooms(harness: Harness) -> list[dict[str, Any]]:
+    """Three times at which both dr-lee and the room are free."""
+    await prepare(harness)
+    await harness.seed(*(harness.slot(f"r{n}", 2 * DAY + n * HOUR, schedule="room") for n in (1, 2)))
+    asked = {"practitioner": ref("Practitioner/dr-lee"), "location_reference": ref("Location/room")}
+    first = await find(harness, count=2, **asked)
+    assert first.json()["total"] == 3
+    following = link(first, "next")
+    assert following is not None
+    second = await harness.http.get(following.replace(ORIGIN, ""))
+    assert second.json()["total"] == 3
+    assert link(second, "next") is None
+    return offers(first) + offers(second)
+
+
+async def test_find_pages_offers_of_several_schedules(harness: Harness) -> None:
+    found = await _pairs_of_rooms(harness)
+    slots = [sorted(slot["reference"] for slot in each["slot"]) for each in found]
+    assert slots == [["Slot/0", "Slot/r"], ["Slot/1", "Slot/r1"], ["Slot/2", "Slot/r2"]]
+    assert all(len(each["id"]) <= 64 for each in found)
+
+
+@pytest.mark.requirement("R-8.2", "R-10.6")
+async def test_reschedule_to_an_offer_takes_all_or_keeps_the_old(harness: Harness) -> None:
+    first, second, third = await _pairs_of_rooms(harness)
+    person = {"resource": patient("anna")}
+    (booked,) = offers(
+        await book(harness, "sam", appointment_reference=ref(f"Appointment/{first['id']}"), patient_resource=person)
+    )
+    assert booked["requestedPeriod"] == first["requestedPeriod"]
+    resource = {"resource": booked}
+    (moved,) = offers(
+        await book(
+            harness, "sam", appointment_resource=resource, appointment_reference=ref(f"Appointment/{second['id']}")
+        )
+    )
+    assert (moved["id"], moved["start"]) == (booked["id"], second["start"])
+    taken = {slot: (await harness.stored(f"Slot/{slot}"))["status"] for slot in ("0", "r", "1", "r1")}
+    assert taken == {"0": "free", "r": "free", "1": "busy", "r1": "busy"}
+    await harness.patch("Slot/r2", to_status("busy-unavailable"))
+    only_outcome(
+        await book(
+            harness, "sam", appointment_resource=resource, appointment_reference=ref(f"Appointment/{third['id']}")
+        )
+    )
+    assert (await harness.stored(f"Appointment/{booked['id']}"))["start"] == second["start"]
+    assert [(await harness.stored(f"Slot/{slot}"))["status"] for slot in ("1", "r1", "2")] == ["busy", "busy", "free"]
+
+
+async def test_find_of_several_schedules_merges_them_in_order_of_time(harness: Harness) -> None:
+    """A few of many schedules are walked side by side; no time is lost or told twice between pages."""
+    people = [f"d{n}" for n in range(12)]
+    await harness.seed(
+        *map(practitioner, people),
+        *(schedule(f"s{n}", f"Practitioner/{who}") for n, who in enumerate(people)),
+        *(
+            harness.slot(f"{n}-{k}", 2 * DAY + (k * 60 + n) * MINUTE, schedule=f"s{n}")
+            for n in range(12)
+            for k in range(9)
+        ),
+    )
+    asked = {"practitioner": [ref("Practitioner/d3"), ref("Practitioner/d5")]}
+    whole = offers(await find(harness, **asked))
+    assert len(whole) == 18
+    assert [each["start"] for each in whole] == sorted(each["start"] for each in whole)
+    seen, answer = [], await find(harness, count=4, **asked)
+    while (following := link(answer, "next")) is not None:
+        assert answer.json()["total"] == 18
+        seen += offers(answer)
+        answer = await harness.http.get(following.replace(ORIGIN, ""))
+    seen += offers(answer)
+    assert [each["slot"] for each in seen] == [each["slot"] for each in whole]
+
+
+async def test_find_says_what_is_of_no_influence(harness: Harness) -> None:
+    await prepare(harness)
+    person = {"resource": {"resourceType": "Patient", "name": [{"family": "New"}]}}
+    answer = await find(harness, patient_resource=person, reason={"valueString": "urn:x|y"})
+    (outcome,) = [e["resource"] for e in answer.json()["entry"] if e["search"]["mode"] == "outcome"]
+    assert "reason, patient-resource" in outcome["issue"][0]["diagnostics"]
+    assert answer.json()["total"] == 7

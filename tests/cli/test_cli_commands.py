@@ -183,7 +183,7 @@ def test_a_token_needs_what_the_client_may(data: Path) -> None:
 def test_explain_shows_plan_route_counts_and_sql(data: Path) -> None:
     assert run("seed", "north", "--patients", "0", "--days", "5", "--data", data).returncode == 0
     shown = run("explain", "north", "Slot?status=free&_sort=start", "--data", data).stdout
-    for part in ("Plan\n", "sort by start", "Route: ", "Counted", "SQL, step 1", "SELECT", "'free'"):
+    for part in ("Plan\n", "sort by start", "Route: ", "Counted", "Statement 1", "SELECT", "'free'"):
         assert part in shown
     assert_refused("explain", "north", "Slot?statsu=free", "--data", data, because="statsu")
     assert_refused("explain", "north", "Slott?status=free", "--data", data, because="Slott")

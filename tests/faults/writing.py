@@ -13,6 +13,9 @@ from tests.faults.integrity import Found
 
 BASE_PATH = f"/{TENANT}/fhir"
 CONFIRMATION = b'[{"op":"replace","path":"/status","value":"booked"}]'
+# What is sent, and how often of each; a kind that cannot be sent yet is a create.
+ALL_KINDS = {"create": 5, "update": 3, "read": 2, "propose": 2, "confirm": 2}
+BOOKING = {"propose": 3, "confirm": 2}
 
 # A version that was acknowledged: type, id, version.
 Version = tuple[str, str, int]
@@ -21,7 +24,8 @@ Version = tuple[str, str, int]
 class Writing:
     """Makes requests and takes in their answers. Every request has an id of its own (`X-Request-Id`)."""
 
-    def __init__(self, tokens: Tokens, slots: Iterable[int], seed: int) -> None:
+    def __init__(self, tokens: Tokens, slots: Iterable[int], seed: int, kinds: Mapping[str, int] = ALL_KINDS) -> None:
+        self._kinds = kinds
         self.acknowledged: list[tuple[str, Version | None]] = []
         self.tokens, self._random, self._numbers = tokens, random.Random(seed), itertools.count()
         self._slots = iter(slots)
@@ -38,7 +42,7 @@ class Writing:
         """Method, path, body and headers of the next request."""
         headers = {"x_request_id": f"{self._prefix}{next(self._numbers)}"}
         staff = headers | {"authorization": f"Bearer {self.tokens.practitioner}"}
-        kind = self._random.choices(("create", "update", "read", "propose", "confirm"), (5, 3, 2, 2, 2))[0]
+        kind = self._random.choices(list(self._kinds), list(self._kinds.values()))[0]
         if kind == "propose" and (slot := next(self._slots, None)) is not None:
             return "POST", f"{BASE_PATH}/Appointment", proposal(str(slot)), headers
         if kind == "confirm" and self._proposals:

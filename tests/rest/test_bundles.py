@@ -226,3 +226,42 @@ async def test_thousand_entries(harness: Harness) -> None:
     made = await send(harness, *(entry("POST", "Patient", person(str(n))) for n in range(1_000)))
     assert made.status_code == 200
     assert len(made.json()["entry"]) == 1_000
+
+
+def _history(*entries: dict[str, Any]) -> dict[str, Any]:
+    return {"resourceType": "Bundle", "type": "history", "entry": list(entries)}
+
+
+async def test_a_history_is_done_again_from_its_oldest_entry_on(harness: Harness) -> None:
+    """Each entry by its request.method; the ids are those of the history."""
+    await harness.create(person("1"))
+    made = (await harness.create({"resourceType": "Patient", "active": True})).json()["id"]
+    await harness.put({"resourceType": "Patient", "id": made, "active": False})
+    await harness.delete(f"Patient/{made}")
+    await harness.put({"resourceType": "Patient", "id": made, "gender": "male"})
+    told = (await harness.get("_history", "admin")).json()
+    assert len(told["entry"]) == 5
+    answer = await harness.send("POST", "", "admin", json_=told, tenant="other")
+    assert answer.status_code == 200, answer.text
+    assert answer.json()["type"] == "transaction-response"
+    assert [each["response"]["status"][:3] for each in answer.json()["entry"]] == ["201", "204", "200", "201", "201"]
+    again = (await harness.get("_history", "admin", tenant="other")).json()
+    assert [each["request"] for each in again["entry"]] == [each["request"] for each in told["entry"]]
+    bodies = [[each.get("resource") for each in bundle["entry"]] for bundle in (told, again)]
+    for one, other in zip(*bodies, strict=True):
+        assert (one is None) == (other is None)
+        if one is not None:
+            assert {**one, "meta": 0} == {**other, "meta": 0}
+
+
+async def test_a_history_is_done_whole_or_not_at_all(harness: Harness) -> None:
+    """A POST of what is there is 409, a read no entry of a history, and nothing is left of either."""
+    await harness.seed({"resourceType": "Patient", "id": "a"})
+    versions = await harness.versions()
+    post = {"request": {"method": "POST", "url": "Patient"}, "resource": {"resourceType": "Patient", "id": "a"}}
+    new = {"request": {"method": "POST", "url": "Patient"}, "resource": {"resourceType": "Patient", "id": "b"}}
+    for entries, status in (((post, new), 409), (({"request": {"method": "GET", "url": "Patient/a"}}, new), 400)):
+        answer = await harness.send("POST", "", "admin", json_=_history(*entries))
+        assert answer.status_code == status, answer.text
+        assert answer.json()["issue"][0]["expression"][0].startswith("Bundle.entry[0]")
+    assert await harness.versions() == versions

@@ -146,3 +146,27 @@ async def test_head_answers_like_get_without_a_body(harness: Harness) -> None:
     assert (head.status_code, head.content) == (200, b"")
     assert head.headers["etag"] == got.headers["etag"]
     assert head.headers["content-length"] == got.headers["content-length"]
+
+
+async def test_xml_is_laid_out_when_it_is_asked_for(harness: Harness) -> None:
+    """`_pretty`: a line for each element, and the same resource; a narrative stays as it was written."""
+    div = '<div xmlns="http://www.w3.org/1999/xhtml">a <b>b</b>\n</div>'
+    sent = {"resourceType": "Patient", "id": "a", "text": {"status": "generated", "div": div},
+            "name": [{"family": 'x "<&'}]}  # fmt: skip
+    await harness.seed(sent)
+    plain = await harness.get("Patient/a?_format=xml", "admin")
+    pretty = await harness.get("Patient/a?_format=xml&_pretty=true", "admin")
+    assert plain.content.count(b"\n") == 1
+    assert b'\n  <name>\n    <family value="x &quot;&lt;&amp;"/>\n  </name>\n' in pretty.content
+    assert div.encode() in pretty.content
+    assert xml.read(pretty.content, ELEMENTS) == xml.read(plain.content, ELEMENTS)
+
+
+async def test_a_read_says_where_its_version_is(harness: Harness) -> None:
+    """RFC 9110 §8.7: Content-Location of what is shown, and none of what is told about it."""
+    await harness.seed({"resourceType": "Patient", "id": "a"}, {"resourceType": "Patient", "id": "a", "active": True})
+    base = "http://fhir.test/demo/fhir/Patient/a/_history"
+    assert (await harness.get("Patient/a", "admin")).headers["content-location"] == f"{base}/2"
+    assert (await harness.get("Patient/a/_history/1", "admin")).headers["content-location"] == f"{base}/1"
+    for path in ("Patient/a/$meta", "Patient/a/_history", "Patient"):
+        assert "content-location" not in (await harness.get(path, "admin")).headers

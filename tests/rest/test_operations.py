@@ -130,9 +130,9 @@ async def test_capabilities_claim_what_there_is(harness: Harness) -> None:
         "meta",
         "meta-add",
         "meta-delete",
+        "match",
         "validate",
         "everything",
-        "match",
     }
     assert (patient["conditionalCreate"], patient["conditionalDelete"]) == (True, "single")
     events = next(each for each in rest["resource"] if each["type"] == "AuditEvent")

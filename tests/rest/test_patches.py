@@ -1,5 +1,6 @@
 """The kinds of patch (RFC 7396, FHIR R4 fhirpatch.html)."""
 
+import base64
 from typing import Any
 
 import pytest
@@ -115,3 +116,106 @@ async def test_merge_patch(harness: Harness, patch: Any, status: int, path: str,
     assert answer.status_code == status, answer.text
     if path:
         assert answer.json().get(path) == expected
+
+
+XML_CASES: tuple[tuple[str, str, Any], ...] = (
+    ("<replace sel='f:Patient/f:name[1]/f:family/@value'>Neu</replace>", "name.0.family", "Neu"),
+    ("<replace sel='/f:Patient/f:deceasedBoolean'><f:deceasedDateTime value='2020'/></replace>",
+     "deceasedDateTime", "2020"),
+    ("<add sel='f:Patient'><f:birthDate value='2000-01-01'/></add>", "birthDate", "2000-01-01"),
+    ("<add sel='f:Patient/f:name'><f:given value='B'/></add>", "name.0.given", ["A", "B"]),
+    ("<add sel='f:Patient/f:name' pos='prepend'><f:given value='B'/></add>", "name.0.given", ["B", "A"]),
+    ("<add sel='f:Patient/f:identifier[2]' pos='before'><f:identifier><f:value value='n'/></f:identifier></add>",
+     "identifier.1", {"value": "n"}),
+    ("<add sel='f:Patient/f:identifier[2]' pos='after'><f:identifier><f:value value='n'/></f:identifier></add>",
+     "identifier.2", {"value": "n"}),
+    ("<remove sel=\"f:Patient/f:identifier[f:system/@value='urn:b']\"/>", "identifier.1.system", "urn:c"),
+    ("<remove sel=\"*/f:identifier[f:system='urn:b']\" ws='both'/>", "identifier.1.system", "urn:c"),
+    ("<remove sel='f:Patient/f:name'/>", "name", None),
+    ("<add sel='f:Patient/f:name' type='@id'>n1</add>", "name.0.id", "n1"),
+    ("<add sel='f:Patient'><f:text><f:status value='generated'/><div xmlns='http://www.w3.org/1999/xhtml'>a"
+     " <b>b</b></div></f:text></add>", "text.div", "<div xmlns='http://www.w3.org/1999/xhtml'>a <b>b</b></div>"),
+    ("<remove sel='f:Patient/f:active'/><add sel='f:Patient'><f:active value='false'/></add>", "active", False),
+)  # fmt: skip
+XML_PATCH = {"Content-Type": "application/xml-patch+xml"}
+
+
+def diff(operations: str) -> str:
+    return f'<diff xmlns:f="http://hl7.org/fhir">{operations}</diff>'
+
+
+@pytest.mark.parametrize(("operations", "path", "expected"), XML_CASES)
+async def test_xml_patch(harness: Harness, operations: str, path: str, expected: Any) -> None:
+    """RFC 5261."""
+    await harness.put(dict(PATIENT))
+    answer = await harness.send("PATCH", "Patient/x", "admin", content=diff(operations), headers=XML_PATCH)
+    assert answer.status_code == 200, answer.text
+    assert at(answer.json(), path) == expected
+
+
+@pytest.mark.parametrize("namespace", [' xmlns="http://hl7.org/fhir"', ""])
+async def test_plain_names_of_an_xml_patch_are_fhirs(harness: Harness, namespace: str) -> None:
+    await harness.put(dict(PATIENT))
+    body = f"<diff{namespace}><replace sel='Patient/active/@value'>false</replace></diff>"
+    answer = await harness.send("PATCH", "Patient/x", "admin", content=body, headers=XML_PATCH)
+    assert answer.status_code == 200, answer.text
+    assert answer.json()["active"] is False
+
+
+@pytest.mark.parametrize(
+    ("operations", "status"),
+    [
+        ("<remove sel='f:Patient/f:birthDate'/>", 422),
+        ("<remove sel='f:Patient/f:identifier'/>", 422),
+        ("<remove sel='f:Patient'/>", 422),
+        ("<remove sel='f:Observation/f:active'/>", 422),
+        ("<add sel='f:Patient'><f:active value='false'/></add>", 422),
+        ("<add sel='f:Patient'><f:colour value='x'/></add>", 422),
+        ("<add sel='f:Patient/f:active' type='@value'>false</add>", 422),
+        ("<replace sel='f:Patient/f:active/@value'>maybe</replace>", 422),
+        ("<replace sel='f:Patient/f:id/@value'>y</replace>", 400),
+        ("<replace sel='f:Patient/f:active'>false</replace>", 400),
+        ("<replace sel='f:Patient/f:active'/>", 400),
+        ("<replace sel='f:Patient/f:active/@value'><f:x/></replace>", 400),
+        ("<change sel='f:Patient'/>", 400),
+        ("<remove/>", 400),
+        ("<remove sel=\"id('x')\"/>", 400),
+        ("<remove sel='g:Patient/g:active'/>", 400),
+        ("<remove sel='f:Patient/f:active/'/>", 400),
+        ("<remove sel='f:Patient/comment()'/>", 400),
+        ("<remove sel='f:Patient/f:active' colour='red'/>", 400),
+        ("<add sel='f:Patient' pos='here'><f:active value='true'/></add>", 400),
+        ("<add sel='f:Patient'><x xmlns='urn:x'/></add>", 400),
+        ("<add sel='f:Patient'>", 400),
+    ],
+)
+async def test_xml_patches_that_do_not_fit(harness: Harness, operations: str, status: int) -> None:
+    """Nothing is changed."""
+    await harness.put(dict(PATIENT))
+    answer = await harness.send("PATCH", "Patient/x", "admin", content=diff(operations), headers=XML_PATCH)
+    assert answer.status_code == status, answer.text
+    assert answer.json()["resourceType"] == "OperationOutcome"
+    assert (await harness.stored("Patient/x"))["meta"]["versionId"] == "1"
+
+
+async def test_xml_patches_have_no_entities(harness: Harness) -> None:
+    await harness.put(dict(PATIENT))
+    body = '<!DOCTYPE diff [<!ENTITY a "b">]>' + diff("<replace sel='f:Patient/f:active/@value'>&a;</replace>")
+    answer = await harness.send("PATCH", "Patient/x", "admin", content=body, headers=XML_PATCH)
+    assert answer.status_code == 400
+
+
+async def test_xml_patch_in_a_bundle_and_with_a_condition(harness: Harness) -> None:
+    await harness.put(dict(PATIENT))
+    body = diff("<replace sel='f:Patient/f:active/@value'>false</replace>").encode()
+    data = base64.b64encode(body).decode()
+    binary = {"resourceType": "Binary", "contentType": "application/xml-patch+xml", "data": data}
+    entry = {"request": {"method": "PATCH", "url": "Patient/x"}, "resource": binary}
+    for type_ in ("batch", "transaction"):
+        sent = {"resourceType": "Bundle", "type": type_, "entry": [entry]}
+        answer = await harness.send("POST", "", "admin", json_=sent)
+        assert answer.json()["entry"][0]["response"]["status"] == "200 OK", answer.text
+    path = "Patient?identifier=urn:a|1"
+    assert (await harness.send("PATCH", path, "admin", content=body, headers=XML_PATCH)).status_code == 200
+    stale = XML_PATCH | {"If-Match": 'W/"1"'}
+    assert (await harness.send("PATCH", "Patient/x", "admin", content=body, headers=stale)).status_code == 412

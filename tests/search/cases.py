@@ -50,6 +50,28 @@ def _weight(id_: str, value: Any, **more: Any) -> dict[str, Any]:
     return _observation(id_, valueQuantity={"value": value, "unit": "kilogram", "system": UCUM, "code": "kg", **more})
 
 
+CLINICAL = "http://terminology.hl7.org/CodeSystem/condition-clinical"
+
+
+def _clinical(id_: str, code: str) -> dict[str, Any]:
+    status = {"coding": [{"system": CLINICAL, "code": code}]}
+    return {
+        "resourceType": "Condition", "id": id_, "clinicalStatus": status, "subject": {"reference": "Patient/pat-9"}
+    }  # fmt: skip
+
+
+def _sequence(id_: str, chromosome: str, *variants: tuple[int, int | None]) -> dict[str, Any]:
+    """A sequence whose window is that of its first variant; an end of None is left out."""
+    made = [{"start": start} | ({"end": end} if end is not None else {}) for start, end in variants]
+    window = {"windowStart": variants[0][0], "windowEnd": variants[0][1]}
+    coding = [{"system": "urn:chromosomes", "code": chromosome}]
+    reference = {"chromosome": {"coding": coding}, "referenceSeqId": {"coding": [{"code": f"NC_{chromosome}"}]}}
+    return {
+        "resourceType": "MolecularSequence", "id": id_, "coordinateSystem": 0, "referenceSeq": reference | window,
+        "variant": made,
+    }  # fmt: skip
+
+
 RESOURCES: tuple[dict[str, Any], ...] = (
     {
         "resourceType": "Practitioner",
@@ -248,6 +270,11 @@ RESOURCES: tuple[dict[str, Any], ...] = (
         "mode": "working",
         "entry": [{"item": {"reference": "Patient/pat-4"}}, {"item": {"reference": "Patient/pat-2"}}],
     },
+    _clinical("con-3", "recurrence"),
+    _clinical("con-4", "active"),
+    _clinical("con-5", "resolved"),
+    _sequence("seq-1", "1", (128, 128), (300, 400)),
+    _sequence("seq-2", "2", (100, 500), (600, None)),
 )
 
 STRINGS = (
@@ -472,6 +499,65 @@ WORDS = (
     Case("Patient", "_list=list-2", ""),
 )
 
+CONCEPTS = (
+    Case("Condition", f"clinical-status:below={CLINICAL}|active", "con-3 con-4"),
+    Case("Condition", f"clinical-status:below={CLINICAL}|inactive", "con-5"),
+    Case("Condition", f"clinical-status:below={CLINICAL}|recurrence", "con-3"),
+    Case("Condition", f"clinical-status:above={CLINICAL}|recurrence", "con-3 con-4"),
+    Case("Condition", f"clinical-status:above={CLINICAL}|active", "con-4"),
+    Case("Condition", f"clinical-status:above={CLINICAL}|remission,{CLINICAL}|relapse", "con-4"),
+    Case("Condition", f"clinical-status:below={CLINICAL}|unknown", ""),
+    Case("Patient", "gender:below=http://hl7.org/fhir/administrative-gender|male", "pat-1"),
+    Case("Encounter", "class:below=http://terminology.hl7.org/CodeSystem/v3-ActCode|_ActEncounterCode", ""),
+)
+SPANNED = (
+    Case("MolecularSequence", "chromosome-variant-coordinate=1$gt100$lt500", "seq-1"),
+    Case("MolecularSequence", "chromosome-variant-coordinate=1$128$128", "seq-1"),
+    Case("MolecularSequence", "chromosome-variant-coordinate=1$128$400", ""),
+    Case("MolecularSequence", "chromosome-variant-coordinate=urn:chromosomes|2$ge100$le500", "seq-2"),
+    Case("MolecularSequence", "chromosome-variant-coordinate=urn:others|2$ge100$le500", ""),
+    Case("MolecularSequence", "chromosome-variant-coordinate=2$gt100$le500", ""),
+    Case("MolecularSequence", "chromosome-variant-coordinate=2$ge600$ge600", ""),
+    Case("MolecularSequence", "chromosome-variant-coordinate=1$ne128$ne128,2$le100$ge500", "seq-1 seq-2"),
+    Case("MolecularSequence", "chromosome-window-coordinate=2$le100$ge500", "seq-2"),
+    Case("MolecularSequence", "referenceseqid-variant-coordinate=NC_1$sa200$eb401", "seq-1"),
+    Case("MolecularSequence", "referenceseqid-window-coordinate=NC_1$ap130$ap130", "seq-1"),
+)
+FILTERS = (
+    Case("Patient", '_filter=family eq "müller"', "pat-1"),
+    Case("Patient", "_filter=family eq MULLER", "pat-1"),
+    Case("Patient", "_filter=family sw muller", "pat-1 pat-3"),
+    Case("Patient", "_filter=family co LLER", "pat-1 pat-3"),
+    Case("Patient", '_filter=name eq "Anna O\'Neil, MD"', "pat-2"),
+    Case("Patient", "_filter=gender eq male or gender eq female", "pat-1 pat-2"),
+    Case("Patient", "_filter=gender ne male", "pat-2"),
+    Case("Patient", "_filter=not (gender eq male)", "pat-2 pat-3 pat-4"),
+    Case("Patient", "_filter=not(gender eq male) and birthdate pr true", "pat-2 pat-3"),
+    Case("Patient", "_filter=gender pr false", "pat-3 pat-4"),
+    # `and` goes before `or`.
+    Case("Patient", "_filter=_id eq pat-4 or gender eq male and family sw x", "pat-4"),
+    Case("Patient", "_filter=(_id eq pat-4 or gender eq male) and family sw m", "pat-1"),
+    Case("Patient", "_filter=identifier eq urn:mrn|4711", "pat-1"),
+    Case("Patient", "_filter=identifier eq |4711", "pat-2"),
+    Case("Patient", "_filter=birthdate ge 1980-05-17", "pat-1 pat-2 pat-3"),
+    Case("Patient", "_filter=birthdate po 1980-05-17", "pat-1 pat-2 pat-3"),
+    Case("Patient", "_filter=birthdate eq 1980-05", "pat-1 pat-2"),
+    Case("Patient", "_filter=general-practitioner.family sw lang", "pat-1"),
+    Case("Patient", "_filter=general-practitioner:Practitioner.identifier eq 1", "pat-1"),
+    Case("Patient", "_filter=general-practitioner re Practitioner/dr-2", "pat-2"),
+    Case("Patient", "_filter=gender in http://hl7.org/fhir/ValueSet/administrative-gender", "pat-1 pat-2"),
+    Case("Patient", "_filter=gender ni http://hl7.org/fhir/ValueSet/administrative-gender", "pat-3 pat-4"),
+    Case("Condition", f"_filter=clinical-status ss {CLINICAL}|active", "con-3 con-4"),
+    Case("Condition", f"_filter=clinical-status sb {CLINICAL}|recurrence", "con-3 con-4"),
+    Case("Condition", "_filter=clinical-status pr false", "con-1 con-2"),
+    Case("RiskAssessment", "_filter=probability gt 0.4", "risk-1 risk-2"),
+    Case("RiskAssessment", "_filter=probability eq 0.5", "risk-1"),
+    Case("Questionnaire", "_filter=url eq http://example.org/q and status eq draft", "q-2"),
+    Case("Patient", "_filter=gender eq male&_filter=family sw x", ""),
+    Case("Patient", "_filter=", "pat-1 pat-2 pat-3 pat-4"),
+    Case("Patient", "_contained=false&gender=male", "pat-1"),
+)
+
 CASES = (
     *COMPOSITES,
     *UNITS,
@@ -485,6 +571,9 @@ CASES = (
     *NUMBERS,
     *QUANTITIES,
     *CHAINS,
+    *CONCEPTS,
+    *SPANNED,
+    *FILTERS,
 )
 
 ORDERED = (
@@ -556,7 +645,36 @@ REFUSED: tuple[tuple[str, str], ...] = (
     ("Patient", "gender:in=http://example.org/unknown"),
     ("Observation", "code:not-in=http://hl7.org/fhir/ValueSet/observation-codes"),
     ("Patient", "_content=fever"),
-    ("Patient", "_filter=name eq x"),
+    ("Patient", "_filter=name"),
+    ("Patient", "_filter=name eq"),
+    ("Patient", "_filter=name eq x and"),
+    ("Patient", "_filter=name eq x y"),
+    ("Patient", "_filter=(name eq x"),
+    ("Patient", "_filter=name eq x)"),
+    ("Patient", "_filter=name is x"),
+    ("Patient", "_filter=name ew x"),
+    ("Patient", "_filter=name ne x"),
+    ("Patient", "_filter=name gt x"),
+    ("Patient", '_filter=name eq "x'),
+    ("Patient", '_filter=name eq ""'),
+    ("Patient", "_filter=colour eq red"),
+    ("Patient", "_filter=gender pr maybe"),
+    ("Patient", "_filter=birthdate eq never"),
+    ("Patient", "_filter=name[use eq official].family eq x"),
+    ("Patient", "_filter=not gender eq male"),
+    ("Patient", "_filter=" + "(" * 30 + "gender eq male" + ")" * 30),
+    ("Location", "_filter=near eq 1"),
+    ("Patient", "_filter=_text eq x"),
+    ("Patient", "_query=current-high-risk"),
+    ("Patient", "_contained=true"),
+    ("Patient", "_contained=both"),
+    ("Patient", "_containedType=container"),
+    ("Condition", "code:below=http://snomed.info/sct|1"),
+    ("Condition", "clinical-status:below=active"),
+    ("Condition", f"clinical-status:above={CLINICAL}|"),
+    ("MolecularSequence", "chromosome-variant-coordinate=1$2"),
+    ("MolecularSequence", "chromosome-variant-coordinate=1$2$x"),
+    ("MolecularSequence", "chromosome-variant-coordinate=urn:x|$2$3"),
     ("Patient", "identifier:of-type=urn:mrn|4711"),
     ("Patient", "name:colour=x"),
     ("Slot", "_count=-1"),

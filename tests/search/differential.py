@@ -139,7 +139,7 @@ def _sought(random: Random, shape: Shape, counts: dict[str, int]) -> Any:
             return Token(code, system)
         case "string":
             word = random.choice(_WORDS)
-            how: Any = random.choice(("starts", "contains", "exact"))
+            how: Any = random.choice(("starts", "contains", "whole", "exact"))
             return Text(word.upper() if how == "exact" and random.random() < 0.5 else word, how)
         case "reference":
             if random.random() < 0.2:

@@ -144,10 +144,6 @@ UNSEARCHABLE = {
     ("Resource", "_filter"): "no expression",
     ("Resource", "_query"): "no expression",
     ("DomainResource", "_text"): "full text",
-    ("MolecularSequence", "chromosome-variant-coordinate"): "three components",
-    ("MolecularSequence", "chromosome-window-coordinate"): "three components",
-    ("MolecularSequence", "referenceseqid-variant-coordinate"): "three components",
-    ("MolecularSequence", "referenceseqid-window-coordinate"): "three components",
     ("Patient", "age"): "no expression",
     ("Patient", "birthOrderBoolean"): "no expression",
 }

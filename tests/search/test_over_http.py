@@ -190,12 +190,36 @@ async def test_elements(world: Harness) -> None:
     assert "birthDate" in by_id["pat-1"]
 
 
-@pytest.mark.parametrize(("total", "told"), [("none", None), ("estimate", 12), ("accurate", 12), ("", None)])
+@pytest.mark.parametrize(("total", "told"), [("none", None), ("estimate", 12), ("accurate", 12), ("", 12)])
 async def test_total(world: Harness, total: str, told: int | None) -> None:
     """search.html#total."""
     answer = await world.get(f"Observation?_count=2&_total={total}", "admin")
     assert answer.json().get("total") == told
     assert len(ids(answer)) == 2
+
+
+@pytest.mark.parametrize(("total", "told"), [("none", None), ("estimate", 5), ("accurate", 12), ("", None)])
+async def test_a_total_is_counted_to_a_bound(
+    world: Harness, monkeypatch: pytest.MonkeyPatch, total: str, told: int | None
+) -> None:
+    """Beyond it there is none unless it is asked for; of Appointments there always is one."""
+    monkeypatch.setattr("fhir_server.interactions.search_type.COUNTED", 5)
+    query = f"_total={total}" if total else ""
+    answer = await world.get(f"Observation?_count=2&{query}", "admin")
+    assert answer.json().get("total") == told
+    following = await world.http.get(str(link(answer, "next")), headers=await _bearer(world))
+    assert following.json().get("total") == told
+    for path in ("Slot?_count=2", "?_type=Slot,Schedule&_count=2"):
+        assert (await world.get(f"{path}&{query}", "admin")).json().get("total") == (
+            None if total == "none" else 4 if path.startswith("Slot") else 5
+        )
+    monkeypatch.setattr("fhir_server.interactions.search_type.COUNTED", 1)
+    always = await world.get(f"Appointment?_count=1&{query}", "admin")
+    assert always.json().get("total") == {"none": None, "estimate": 1}.get(total, 2)
+
+
+async def _bearer(world: Harness) -> dict[str, str]:
+    return {"Authorization": f"Bearer {await world.token('admin')}"}
 
 
 async def test_self_link_says_what_was_applied(world: Harness) -> None:

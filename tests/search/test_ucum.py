@@ -24,9 +24,43 @@ SAME = (
     ("1", "d", "86400", "s"),
     ("1", "kcal", "4.184", "kJ"),
     ("3", "{score}", "3", "1"),
+    ("24", "mg/(kg.d)", "1", "mg/kg/h"),
+    ("1", "mosm/kg", "1", "mmol/kg"),
+    ("1", "J/(K.mol)", "1", "kg.m2.s-2.K-1.mol-1"),
+    ("9", "mg/g{feces}", "9", "g/kg"),
+    ("80", "Cel", "64", "[degRe]"),
 )
-DIFFERENT = (("mg", "mL"), ("[iU]", "mg"), ("mol", "g"), ("[pH]", "1"), ("m2", "m"))
-UNKNOWN = ("", "bad", "mgg", "mg/(kg.d)", "kilogram", "m" * 100, "m999", "/", "{", "mg//", "10*9999999")
+DIFFERENT = (
+    ("mg", "mL"),
+    ("[iU]", "mg"),
+    ("mol", "g"),
+    ("[pH]", "1"),
+    ("m2", "m"),
+    ("[CFU]", "1"),
+    ("[iU]", "[arb'U]"),
+    ("B", "Np"),
+)
+UNKNOWN = (
+    "",
+    "bad",
+    "mgg",
+    "kilogram",
+    "m" * 100,
+    "m999",
+    "/",
+    "{",
+    "mg//",
+    "10*9999999",
+    "(mg",
+    "mg)",
+    "()",
+    "Cel/s",
+    "mCel",
+    "mg.",
+    ".mg",
+    "mg..g",
+    "Torr",
+)
 
 
 @pytest.mark.parametrize(("one", "unit", "other", "other_unit"), SAME)

@@ -217,7 +217,8 @@ def apps() -> list[Client]:
 def records() -> list[dict[str, Any]]:
     def patient(id_: str, given: str, family: str) -> dict[str, Any]:
         return {"resourceType": "Patient", "id": id_, "name": [{"given": [given], "family": family}],
-                "birthDate": "1990-05-06", "gender": "female"}  # fmt: skip
+                "birthDate": "1990-05-06", "gender": "female",
+                "generalPractitioner": [{"reference": "Practitioner/lee"}]}  # fmt: skip
 
     def observation(id_: str, who: str, category: str) -> dict[str, Any]:
         system = "http://terminology.hl7.org/CodeSystem/observation-category"

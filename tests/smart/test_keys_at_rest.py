@@ -25,7 +25,7 @@ JWKS = {"keys": [ECKey.generate_key("P-384", {"kid": "1"}).as_dict(private=False
 
 async def stored_keys(folder: Path, key: str) -> list[bytes]:
     parts = make_parts(Settings(data=folder, key=key), clock=FixedClock())
-    if not parts.store.has("demo"):
+    if not await parts.store.has("demo"):
         await parts.store.create_tenant("demo")
     await parts.services.signing_key("demo")
 

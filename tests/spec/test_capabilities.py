@@ -8,7 +8,8 @@ import pytest
 from fhir_server.rest.table import OWN_ROWS, TABLE
 from tests.harness import ORIGIN, Harness, make_harness, patient
 
-VALUES = {"date": "2026", "number": "1", "quantity": "1", "reference": "Patient/1", "special": "52.5|13.4"}
+VALUES = {"date": "2026", "number": "1", "quantity": "1", "reference": "Patient/1", "special": "52.5|13.4",
+          "_filter": "_id pr true"}  # fmt: skip
 
 
 async def test_the_statement_is_sound_and_tells_the_clinic(harness: Harness) -> None:
@@ -53,7 +54,7 @@ async def test_search_parameters_are_those_that_can_be_searched(harness: Harness
     for each in statement["resource"]:
         if each["type"] in ("Slot", "Appointment", "Patient", "AuditEvent", "Location"):
             for parameter in each["searchParam"]:
-                value = VALUES.get(parameter["type"], "x")
+                value = VALUES.get(parameter["name"]) or VALUES.get(parameter["type"], "x")
                 answer = await harness.get(f"{each['type']}?{parameter['name']}={value}&_count=1", "root")
                 assert answer.status_code in (200, 403), (each["type"], parameter["name"], answer.text)
 
@@ -103,3 +104,19 @@ async def test_settings_show_in_the_statement(store_kind: str, tmp_path: Path) -
 @pytest.mark.parametrize("path", ["metadata?mode=full", "metadata?_format=json", "metadata?_pretty=true"])
 async def test_the_statement_in_other_words(harness: Harness, path: str) -> None:
     assert (await harness.get(path)).json()["resourceType"] == "CapabilityStatement"
+
+
+async def test_terminology_capabilities(harness: Harness) -> None:
+    """http.html#capabilities: mode=terminology; every system that it names is one that `:below` knows."""
+    answer = await harness.get("metadata?mode=terminology")
+    body = answer.json()
+    assert harness.parts.server.structure.check(body, expected_type="TerminologyCapabilities") == []
+    systems = [each["uri"] for each in body["codeSystem"]]
+    assert len(systems) > 1_000
+    for system in (systems[0], systems[-1]):
+        found = await harness.get(f"Condition?code:below={system}|x", "admin")
+        assert found.status_code == 200, found.text
+    again = await harness.get("metadata?mode=terminology", headers={"If-None-Match": answer.headers["etag"]})
+    assert again.status_code == 304
+    assert answer.headers["etag"] != (await harness.get("metadata")).headers["etag"]
+    assert (await harness.get("metadata?mode=colour")).status_code == 400

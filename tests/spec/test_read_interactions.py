@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.harness import DAY, Harness, issue, patient, to_status
+from tests.harness import DAY, Harness, cared_for, issue, patient, to_status
 
 
 async def test_read_tells_version_and_time(clinic: Harness) -> None:
@@ -13,7 +13,7 @@ async def test_read_tells_version_and_time(clinic: Harness) -> None:
     assert answer.headers["last-modified"] == "Mon, 18 Jan 2027 08:00:00 GMT"
     assert answer.headers["content-type"] == "application/fhir+json; charset=utf-8"
     assert answer.headers["cache-control"] == "no-store"
-    assert answer.json() == patient("anna") | {
+    assert answer.json() == cared_for("anna") | {
         "meta": {"versionId": "1", "lastUpdated": "2027-01-18T08:00:00.000Z"},
     }
 

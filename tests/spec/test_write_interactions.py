@@ -262,7 +262,10 @@ async def test_own_tags_are_never_the_clients(clinic: Harness) -> None:
         assert answer.status_code == 200, answer.text
         assert answer.json()["meta"]["tag"] == kept
     staff = await clinic.patch(f"Appointment/{proposed.json()['id']}", [{"op": "remove", "path": "/meta/tag"}])
-    assert staff.json()["meta"]["tag"] == [{"system": f"{system}submitter", "code": "anonymous"}]
+    assert staff.json()["meta"]["tag"] == [
+        {"system": f"{system}submitter", "code": "anonymous"},
+        {"system": f"{system}care", "code": "dr-lee"},
+    ]
 
 
 async def test_lost_update_is_refused(clinic: Harness) -> None:

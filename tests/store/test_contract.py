@@ -354,7 +354,7 @@ async def test_names_of_tenants(store: Store) -> None:
         with pytest.raises(BadRequest):
             await store.create_tenant(name)
         if name:
-            assert not store.has(name)
+            assert not await store.has(name)
             with pytest.raises(NotFound):
                 await read(store, lambda unit: unit.read("Patient", "a"), name)
             with pytest.raises(NotFound):
@@ -363,7 +363,7 @@ async def test_names_of_tenants(store: Store) -> None:
         await store.create_tenant("demo")
     await store.create_tenant("a-1")
     assert await store.tenants() == ["a-1", "demo", "other"]
-    assert store.has("a-1")
+    assert await store.has("a-1")
 
 
 async def test_work_awaits_nothing_but_the_unit(store: Store) -> None:

@@ -9,6 +9,7 @@ from tests.harness import (
     MINUTE,
     Harness,
     appointment,
+    cared_for,
     ids,
     patient,
     practitioner,
@@ -29,7 +30,7 @@ async def world(clinic: Harness) -> Harness:
     """Records of two patients, a proposal and a booking of anna's, configuration with private parts."""
     restricted = {"security": [{"system": "http://terminology.hl7.org/CodeSystem/v3-Confidentiality", "code": "R"}]}
     await clinic.seed(
-        patient("anna", birthDate="1980-01-01"),
+        cared_for("anna", birthDate="1980-01-01"),
         practitioner("dr-lee") | {"telecom": [{"value": "private"}], "birthDate": "1970-01-01"},
         service("care"),
         {"resourceType": "Organization", "id": "o", "name": "Clinic"},
@@ -132,7 +133,8 @@ async def test_patient_portal_identity(world: Harness) -> None:
     assert ids(await world.get("Patient", "anna")) == ["anna"]
     assert ids(await world.get("Patient?name=ben", "anna")) == []
     assert (await world.put(patient("anna", active=False), "anna")).status_code == 403
-    assert (await world.put(patient("ben"), "anna")).status_code == 403
+    for hidden in ("ben", "nobody"):
+        assert (await world.put(patient(hidden), "anna")).status_code == 404
 
 
 @pytest.mark.requirement("R-7.9", "R-5.1")

@@ -14,7 +14,8 @@ from fhir_server.fhir import json
 from fhir_server.fhir.errors import BadRequest, NotFound
 from fhir_server.fhir.outcome import Issue
 from fhir_server.interactions.call import Answer, Call
-from fhir_server.interactions.repository import Repository, check_if_match
+from fhir_server.interactions.if_match import check_if_match
+from fhir_server.interactions.repository import Repository
 from fhir_server.store.protocol import Stored
 
 Resource = dict[str, Any]
@@ -37,7 +38,7 @@ async def handle(call: Call, repository: Repository) -> Answer:
         given["comment"] = found["comment"][0]
     match given.get("status"):
         case "booked" if given.get("id"):
-            stored = await _modify(call, repository, given)
+            stored = await _modify(call, repository, found, given)
         case "cancelled" if given.get("id"):
             stored = await _cancel(call, repository, given)
         case None | "pending" | "proposed":
@@ -60,16 +61,23 @@ async def _new(call: Call, repository: Repository, found: dict[str, list[Any]], 
             raise NotFound("This appointment is neither offered nor held for this caller; search again.")
         return await hold_and_book.book_held(repository, held, given)
     if id_:
-        wanted = await look_up_candidate(repository, id_)
-        if wanted is None:
-            raise NotFound("This time is not available any more; search again.")
-        given["slot"] = [{"reference": f"Slot/{slot.stored.id}"} for slot in wanted.slots]
-        for name in ("start", "end"):
-            given.pop(name, None)
+        given = await _at_offer(repository, id_, given)
     elif not given:
         raise BadRequest("Give an appointment-reference or an appointment-resource.", code="required")
     status = "booked" if hold_and_book.is_decider(repository) else "proposed"
     return await repository.create({"resourceType": "Appointment", "status": status, **given})
+
+
+async def _at_offer(repository: Repository, id_: str, given: Resource) -> Resource:
+    """What is given, at the time of an offer of `$find`. Raises NotFound."""
+    wanted = await look_up_candidate(repository, id_)
+    if wanted is None:
+        raise NotFound("This time is not available any more; search again.")
+    start = min(wanted.slots, key=lambda slot: slot.start).resource["start"]
+    end = max(wanted.slots, key=lambda slot: slot.end).resource["end"]
+    slots = [{"reference": f"Slot/{slot.stored.id}"} for slot in wanted.slots]
+    asked = given.get("requestedPeriod") or [{"start": start, "end": end}]
+    return given | {"slot": slots, "start": start, "end": end, "requestedPeriod": asked}
 
 
 def _referred(call: Call, found: dict[str, list[Any]], given: Resource) -> str:
@@ -101,8 +109,12 @@ def _add_people(repository: Repository, given: Resource, people: list[Resource])
             given["participant"] = [*given.get("participant", ()), new]
 
 
-async def _modify(call: Call, repository: Repository, given: Resource) -> Stored:
-    """A new version, its old time kept when the new one cannot be had."""
+async def _modify(call: Call, repository: Repository, found: dict[str, list[Any]], given: Resource) -> Stored:
+    """A new version, at the time of an offer where one is named; its old time kept when the new one cannot be had."""
+    if found["appointment-reference"]:
+        reference = found["appointment-reference"][0]
+        id_ = parameters.target(call, reference, "Appointment", "appointment-reference").id
+        given = await _at_offer(repository, id_, given) if id_.startswith(PREFIX) else given
     current = await repository.read("Appointment", given["id"], letter="u")
     check_if_match(call.headers, current)
     assert current.body is not None

@@ -16,7 +16,7 @@ async def handle(call: Call, repository: Repository) -> Answer:
     stored = await repository.read("Appointment", call.id)
     assert stored.body is not None
     found = await contested.others(repository, json.parse(stored.body))
-    seen = [each for each in found if repository.may_see(each, "r")]
+    seen = [each for each in found if await repository.may_see(each, "r")]
     entries = [bundle.match_entry(call.clinic.base_url, each, repository.shown(each)) for each in seen]
     server = call.clinic.server
     body = bundle.bundle("searchset", server.ids.resource_id(), server.clock(), (), entries, len(entries))

@@ -4,7 +4,7 @@ Nothing is stored: an offered Appointment is `proposed` and its id says what it 
 under a hold is not offered, for its slot is not free.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,7 +12,7 @@ from fhir_server.booking.candidates import id_of
 from fhir_server.booking.conflicts import Occupation, check
 from fhir_server.booking.find_asked import Asked, asked_of
 from fhir_server.booking.find_schedules import Offering, offerings
-from fhir_server.booking.index import FREE, free_for, free_in
+from fhir_server.booking.find_walk import Found, Walk
 from fhir_server.booking.pairing import pairs_of
 from fhir_server.booking.wanted import Wanted, WantedSlot, of_slots
 from fhir_server.fhir import json
@@ -20,15 +20,12 @@ from fhir_server.fhir.errors import Conflict
 from fhir_server.interactions import bundle, paging
 from fhir_server.interactions.call import Answer, Call
 from fhir_server.interactions.repository import Repository
-from fhir_server.search.plan import Box, Interval, Node, Not, Position, Query, Sort, Target, Test, Token, all_of, any_of
-from fhir_server.store.protocol import Stored
+from fhir_server.search.plan import Position
 
 PATH = "Appointment/$find"
-_ORDER = (Sort(FREE, "date"),)
 _MINUTE = 60_000_000
-_LEAST = 20
-# Above so many schedules the page is looked for among all slots, and each is asked for its schedule.
-_ROUNDS = 50
+# A page walks so many free slots at most; what is taken through other schedules is passed over.
+_MOST_WALKED = 5_000
 
 
 @dataclass(slots=True)
@@ -63,69 +60,41 @@ async def handle(call: Call, repository: Repository) -> Answer:
 async def _page(call: Call, repository: Repository, asked: Asked, found: Sequence[Offering], count: int) -> _Page:
     whole = {each.schedule["id"]: each for each in found if each.is_whole}
     if not whole:
-        return await _pairs(repository, asked, found, count)
+        return await _pairs(call, repository, asked, found, count)
     now = call.clinic.server.clock()
-    where, counted = _plans(asked, whole, now, all_=len(whole) == asked.schedules)
-    total = (await repository.unit.search(Query("Slot", counted, count=0, total=-1))).total or 0
-    page = _Page([], total)
-    place = paging.place(call, PATH, asked.pairs)
-    for _ in range(_ROUNDS if count else 0):
-        ask = max(_LEAST, count - len(page.offers) + 1)
-        step = await repository.unit.search(Query("Slot", where, _ORDER, ask, place))
-        for stored in step.matches:
-            if len(page.offers) == count:
-                page.next = place
-                return page
-            wanted = _single(stored, whole, now)
-            if wanted is not None and await _is_possible(repository, asked, wanted):
-                page.offers.append(wanted)
-            else:
-                page.total -= 1
-            place = (_start(wanted, stored), stored.key)
-        if step.next is None:
+    walk = Walk(repository, asked, whole, now, paging.place(call, PATH, asked.pairs), count)
+    page = _Page([], await walk.total())
+    place = walk.place
+    for _ in range(_MOST_WALKED if count else 0):
+        found_slot = await walk.next()
+        if found_slot is None:
             break
+        if len(page.offers) == count:
+            page.next = place
+            break
+        if _offering(found_slot, whole) is None:
+            continue
+        wanted = _single(found_slot, whole, now)
+        if wanted is not None and await _is_possible(repository, asked, wanted):
+            page.offers.append(wanted)
+        else:
+            page.total -= 1
+        place = found_slot.place
     return page
 
 
-def _start(wanted: Wanted | None, stored: Stored) -> int:
-    if wanted is not None:
-        return wanted.slots[0].start
-    assert stored.body is not None
-    return WantedSlot(stored, json.parse(stored.body), {}, of_slots(()).rules, "").start
+def _offering(found: Found, whole: Mapping[str, Offering]) -> Offering | None:
+    """Of which of the schedules a slot is; None for another."""
+    return whole.get(str(found.slot["schedule"].get("reference", "")).rpartition("/")[2])
 
 
-def _window(asked: Asked, whole: dict[str, Offering], now: int) -> Interval:
-    """The time asked for; not sooner or later than any rule allows."""
-    soonest = now + min(each.rules.minimum_notice_minutes for each in whole.values()) * _MINUTE
-    latest = now + max(each.rules.furthest_advance_days for each in whole.values()) * 1_440 * _MINUTE
-    return Interval(Box(lo_from=max(asked.start, soonest), lo_below=min(asked.end, latest + 1)))
-
-
-def _plans(asked: Asked, whole: dict[str, Offering], now: int, *, all_: bool) -> tuple[Node, Node]:
-    """What to walk in the order of time, and the same as it is counted best: by the narrowest index of free slots."""
-    window = _window(asked, whole, now)
-    free = Test(FREE, "date", window, True)
-    codes = [*asked.visit_types, ("", "")] if asked.visit_types else []
-    services = [any_of(*(Test(free_for(*code), "date", window, True) for code in codes))] if codes else []
-    rest: list[Node] = []
-    if asked.specialties:
-        tests = [Test("specialty", "token", Token(code, system)) for system, code in asked.specialties]
-        rest.append(any_of(*tests, Not(Test("specialty", "token", None))))
-    if all_:
-        return all_of(free, *services, *rest), all_of(*(services or [free]), *rest)
-    on = any_of(*(Test("schedule", "reference", Target(id_, "Schedule")) for id_ in whole))
-    in_all = any_of(*(Test(free_in(id_), "date", window, True) for id_ in whole))
-    return all_of(free, on, *services, *rest), all_of(in_all, *services, *rest)
-
-
-def _single(stored: Stored, whole: dict[str, Offering], now: int) -> Wanted | None:
+def _single(found: Found, whole: Mapping[str, Offering], now: int) -> Wanted | None:
     """The offer of one slot; None when its own service's rules do not allow it now."""
-    assert stored.body is not None
-    slot = json.parse(stored.body)
-    offering = whole.get(str(slot["schedule"].get("reference", "")).rpartition("/")[2])
-    if offering is None:
-        return None
-    wanted = WantedSlot(stored, slot, offering.schedule, offering.rules, "Appointment.slot[0]")
+    offering = _offering(found, whole)
+    assert offering is not None
+    wanted = WantedSlot(
+        found.stored, found.slot, offering.schedule, offering.rules, "Appointment.slot[0]", people=offering.people
+    )
     soonest = now + offering.rules.minimum_notice_minutes * _MINUTE
     latest = now + offering.rules.furthest_advance_days * 1_440 * _MINUTE
     return of_slots([wanted]) if soonest <= wanted.start <= latest else None
@@ -142,16 +111,24 @@ async def _is_possible(repository: Repository, asked: Asked, wanted: Wanted) -> 
     return True
 
 
-async def _pairs(repository: Repository, asked: Asked, found: Sequence[Offering], count: int) -> _Page:
+async def _pairs(call: Call, repository: Repository, asked: Asked, found: Sequence[Offering], count: int) -> _Page:
     """Offers that take one slot of each kind of actor asked for, at the same time."""
-    now = repository.clinic.server.clock()
-    offers = []
+    now, offers = call.clinic.server.clock(), []
     for slots in await pairs_of(repository, asked, found):
         wanted = of_slots(slots)
         soonest = now + wanted.rules.minimum_notice_minutes * _MINUTE
-        if wanted.slots[0].start >= soonest and await _is_possible(repository, asked, wanted):
+        latest = now + wanted.rules.furthest_advance_days * 1_440 * _MINUTE
+        if soonest <= wanted.slots[0].start <= latest and await _is_possible(repository, asked, wanted):
             offers.append(wanted)
-    return _Page(offers[:count], len(offers))
+    place = paging.place(call, PATH, asked.pairs)
+    following = [offer for offer in offers if place is None or _pair_place(offer) > place]
+    is_more = 0 < count < len(following)
+    return _Page(following[:count], len(offers), _pair_place(following[count - 1]) if is_more else None)
+
+
+def _pair_place(offer: Wanted) -> tuple[int, ...]:
+    """The place of an offer of several slots: its start, then the slots in the order of their creation."""
+    return (offer.slots[0].start, *(slot.stored.key for slot in offer.slots))
 
 
 def _entry(call: Call, asked: Asked, wanted: Wanted) -> bytes:

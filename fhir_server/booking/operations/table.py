@@ -1,6 +1,6 @@
 """The rows of booking's operations, for the table of interactions."""
 
-from fhir_server.booking.operations import availability, book, conflicts, find, hold, people, result
+from fhir_server.booking.operations import availability, book, break_glass, conflicts, find, hold, people, result
 from fhir_server.interactions.interaction import Interaction
 
 _IHE = "https://profiles.ihe.net/ITI/Scheduling/OperationDefinition/appointment"
@@ -21,6 +21,7 @@ ROWS: tuple[Interaction, ...] = (
     Interaction("$reopen", "POST", "Schedule/$reopen", "u", "U", availability.reopen, "parameters"),
     Interaction("$match", "POST", "Patient/$match", "s", "E", people.match, "parameters",
                 definition="http://hl7.org/fhir/OperationDefinition/Patient-match"),
+    Interaction("$break-glass", "POST", "Patient/{id}/$break-glass", "r", "C", break_glass.handle, "parameters"),
     Interaction("$verify", "POST", "Patient/{id}/$verify", "r", "U", people.verify),
     Interaction("$merge", "POST", "Patient/$merge", "r", "U", people.merge, "parameters"),
     Interaction("$unmerge", "POST", "Patient/{id}/$unmerge", "r", "U", people.unmerge),

@@ -40,7 +40,7 @@ def _criteria(query: Pairs, references: bool) -> Pairs:
 
 def _dated(call: Call, type_: str) -> list[Node]:
     """The conditions on the care date, for types that have one; what has no date is always there."""
-    registry, server = call.clinic.server.registry, call.clinic.server
+    registry, server = call.clinic.registry, call.clinic.server
     parameter = registry.parameter(type_, "date")
     if parameter is None or parameter.type != "date":
         return []

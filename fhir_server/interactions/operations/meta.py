@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 from fhir_server.fhir import json
-from fhir_server.fhir.errors import BadRequest
+from fhir_server.fhir.errors import BadRequest, Forbidden
 from fhir_server.interactions.call import Answer, Call
 from fhir_server.interactions.repository import Repository
 from fhir_server.store.protocol import Stored
@@ -44,6 +44,9 @@ async def _change(call: Call, repository: Repository, change: Callable[[Meta, Me
             "The Parameters have one parameter 'meta', with a valueMeta.", expression="Parameters.parameter"
         )
     stored = await repository.read(call.type, call.id, letter="u")
+    writable = repository.writable(stored)
+    if writable is not None and "meta" not in writable:
+        raise Forbidden("This caller may not change the meta of this resource.", expression=f"{call.type}.meta")
     assert stored.body is not None
     resource = json.parse(stored.body)
     before = {name: resource["meta"][name] for name in _LISTS if name in resource["meta"]}

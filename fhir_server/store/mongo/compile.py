@@ -104,6 +104,8 @@ def condition(sought: Sought) -> Document:
             return {name: value for name, value in wanted.items() if value is not None}
         case Text(value, "exact"):
             return {"e": value}
+        case Text(value, "whole"):
+            return {"f": value}
         case Text(value, "contains"):
             return {"f": {"$regex": re.escape(value).replace("\0", "\\x00")}}
         case Text(value, _):

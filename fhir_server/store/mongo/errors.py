@@ -23,6 +23,9 @@ _UNKNOWN = "UnknownTransactionCommitResult"
 # Codes that a node gives while it starts, stops, or steps down (MongoDB's "retryable" and "interrupted" codes).
 _STATE_CODES = frozenset({6, 7, 64, 89, 91, 112, 189, 246, 251, 262, 9001, 10107, 11600, 11602, 13388, 13435, 13436})
 
+# Unauthorized, AuthenticationFailed.
+_REFUSED_CODES = frozenset({13, 18})
+
 
 def is_transient(error: PyMongoError) -> bool:
     """Whether the transaction may be run again from its start. Two inserts of one name at once conflict so, too."""
@@ -57,4 +60,6 @@ def unavailable_on_failure() -> Iterator[None]:
     except OperationFailure as error:
         if error.code in _STATE_CODES or is_transient(error) or is_commit_unknown(error):
             raise unavailable() from error
+        if error.code in _REFUSED_CODES:
+            raise Unavailable("The database refuses the account in the connection string, or what it asks.") from error
         raise

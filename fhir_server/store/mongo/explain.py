@@ -12,11 +12,15 @@ from fhir_server.store.mongo.schema import Database, Document
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One command, the stages of its winning plan from the last to the first, and the indexes they read."""
+    """One command, the stages of its winning plan from the last to the first, the indexes they read, how many
+    documents it returns, and how many index keys and documents it looks at for them.
+    """
 
     command: Document
     stages: tuple[str, ...]
     indexes: tuple[str, ...]
+    rows: int = 0
+    examined: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,11 +64,25 @@ class Noting(Reading):
 
 async def step(database: Database, command: Document) -> Step:
     """A command as the server explains it."""
-    explained = await database.command("explain", command, verbosity="queryPlanner")
+    explained = await database.command("explain", command, verbosity="executionStats")
     stages, indexes = list[str](), list[str]()
     for plan in _winning(explained):
         _walk(plan, stages, indexes)
-    return Step(command, tuple(stages), tuple(dict.fromkeys(indexes)))
+    stats = _statistics(explained)
+    examined = sum(each["totalKeysExamined"] + each["totalDocsExamined"] for each in stats)
+    rows = sum(each["nReturned"] for each in stats)
+    return Step(command, tuple(stages), tuple(dict.fromkeys(indexes)), rows, examined)
+
+
+def _statistics(explained: Any) -> list[Document]:
+    """What the execution looked at, wherever it stands in an answer."""
+    if isinstance(explained, list):
+        return [found for each in explained for found in _statistics(each)]
+    if not isinstance(explained, dict):
+        return []
+    if "totalKeysExamined" in explained and "nReturned" in explained:
+        return [explained]
+    return [found for each in explained.values() for found in _statistics(each)]
 
 
 def _winning(explained: Any) -> list[Document]:

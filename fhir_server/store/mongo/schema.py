@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from pymongo.asynchronous.database import AsyncDatabase
+from pymongo.errors import NetworkTimeout
 
 Document = dict[str, Any]
 Database = AsyncDatabase[Document]
@@ -105,10 +106,37 @@ async def missing(database: Database) -> list[str]:
     return lacking
 
 
+async def unlike(database: Database) -> list[str]:
+    """The indexes, as `collection.index`, that have a declared name and are not as declared."""
+    found: list[str] = []
+    for name, indexes in COLLECTIONS.items():
+        known = await database[name].index_information()
+        for index in indexes:
+            there = known.get(index.name)
+            if there is not None and (there["key"], _options(there)) != ([(f, 1) for f in index.fields], index.options):
+                found.append(f"{name}.{index.name}")
+    return found
+
+
+def _options(there: Mapping[str, Any]) -> Document:
+    """What an index has beside its fields; `ns` and `v` are the server's."""
+    return {name: value for name, value in there.items() if name not in ("key", "ns", "v")}
+
+
 async def make(database: Database) -> list[str]:
     """Make what is missing, and return its names; what is there already stays as it is."""
     lacking = await missing(database)
     for collection in dict.fromkeys(name.partition(".")[0] for name in lacking):
         specifications = [index.specification() for index in COLLECTIONS[collection]]
-        await database.command("createIndexes", collection, indexes=specifications, commitQuorum="majority")
+        await _make_indexes(database, collection, specifications)
     return lacking
+
+
+async def _make_indexes(database: Database, collection: str, specifications: list[Document]) -> None:
+    """Make them, however long the server builds: asked again after a timeout, it goes on with what it has begun."""
+    while True:
+        try:
+            await database.command("createIndexes", collection, indexes=specifications, commitQuorum="majority")
+        except NetworkTimeout:
+            continue
+        return

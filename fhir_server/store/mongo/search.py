@@ -36,10 +36,10 @@ async def run(reading: Reading, query: Query) -> Page:
     """One page of the query's matches, with the total where it is asked for."""
     conditions, exact = await join.conditions_of(reading, query.type, query.where)
     search = Search(reading, query, await _choose(reading, query, conditions), exact=exact)
-    total, total_is_exact = await search.total()
     if query.count == 0:
-        return Page((), None, total, total_is_exact)
+        return Page((), None, *await search.total())
     matches = await search.matches()
+    total, total_is_exact = await search.total(len(matches))
     following = matches[query.count - 1][0] if len(matches) > query.count else None
     page = [stored(document) for _, document in matches[: query.count]]
     return Page(page, following, total, total_is_exact)
@@ -96,13 +96,17 @@ class Search:
             where, index = {"id": {"$in": every}}, "identity"
         return await several.matches(self._reading, query, where, index)
 
-    async def total(self) -> tuple[int | None, bool]:
-        """How many match, counted to the query's limit, and whether that is all of them."""
-        limit = self._query.total
+    async def total(self, found: int | None = None) -> tuple[int | None, bool]:
+        """How many match, counted to the query's limit, and whether that is all of them.
+
+        `found` are on the first page: where that has room for more, they are all.
+        """
+        query, limit = self._query, self._query.total
         if limit is None:
             return None, True
         most = limit + 1 if limit >= 0 else 0
-        counted = await self._count(most)
+        is_whole = found is not None and query.after is None and found <= query.count
+        counted = found if found is not None and is_whole else await self._count(most)
         exact = limit < 0 or counted <= limit
         return (counted if exact else limit), exact
 

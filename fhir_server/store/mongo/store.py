@@ -7,7 +7,6 @@ connection string (docs/mongodb.md). A client is made when it is first needed, i
 import secrets
 from collections.abc import Sequence
 from typing import Any, TypeVar
-from urllib.parse import parse_qsl, urlsplit
 
 from pymongo import ReadPreference
 from pymongo.asynchronous.client_session import AsyncClientSession
@@ -18,6 +17,7 @@ from fhir_server.fhir.errors import Conflict, NotFound
 from fhir_server.search.plan import Query
 from fhir_server.store.mongo import audit, schema, transaction
 from fhir_server.store.mongo.audit import Log
+from fhir_server.store.mongo.connection import connect
 from fhir_server.store.mongo.errors import unavailable_on_failure
 from fhir_server.store.mongo.explain import Explained, explain
 from fhir_server.store.mongo.reading import Reading
@@ -27,31 +27,18 @@ from fhir_server.store.mongo.schema import Database
 from fhir_server.store.mongo.transaction import DURABLE, Client, Turns
 from fhir_server.store.mongo.unit import MongoUnit
 from fhir_server.store.protocol import AuditEntry, AuditQuery, Recorded, Work
-from fhir_server.store.tenants import SERVER, check_name
+from fhir_server.store.tenants import NO_CLINIC, SERVER, check_name, is_name
 
 T = TypeVar("T")
 
 DEFAULT_DATABASE = "fhir"
-# What holds unless the connection string says otherwise.
-DEFAULTS: dict[str, Any] = {
-    "serverSelectionTimeoutMS": 5_000,
-    "connectTimeoutMS": 5_000,
-    "socketTimeoutMS": 25_000,
-    "waitQueueTimeoutMS": 5_000,
-    "maxPoolSize": 64,
-    "retryWrites": True,
-    "appname": "fhir-server",
-}
 
 
 class MongoStore:
-    """All tenants' data in one database. `secondaries`: searches and reads may ask them, and then may lag."""
+    """All tenants' data in one database."""
 
-    def __init__(
-        self, uri: str, clock: Clock, ids: Ids, *, secondaries: bool = False, listeners: Sequence[Any] = ()
-    ) -> None:
+    def __init__(self, uri: str, clock: Clock, ids: Ids, *, listeners: Sequence[Any] = ()) -> None:
         self._uri, self._clock, self._ids = uri, clock, ids
-        self._preference = ReadPreference.NEAREST if secondaries else ReadPreference.PRIMARY
         self._listeners = list(listeners)
         # New at every start, so that no two processes ever give one id.
         self._suffix = f"{secrets.randbelow(10**audit.SUFFIX_DIGITS):0{audit.SUFFIX_DIGITS}}"
@@ -60,8 +47,16 @@ class MongoStore:
         self._estimates = Estimates()
         self._made: tuple[Client, Database, Recorder] | None = None
 
-    async def run(self, tenant: str, work: Work[T], *, write: bool, quick: bool = False) -> T:  # noqa: ARG002
-        """Do `work` in one Unit; `quick` makes no difference here."""
+    async def run(
+        self,
+        tenant: str,
+        work: Work[T],
+        *,
+        write: bool,
+        quick: bool = False,  # noqa: ARG002
+        may_lag: bool = False,
+    ) -> T:
+        """Do `work` in one Unit; `quick` makes no difference here. A read that may lag asks the nearest node."""
         await self._check(tenant)
         client, database, _ = self._parts()
         if write:
@@ -72,7 +67,8 @@ class MongoStore:
                 )
 
             return await transaction.write(client, self._turns, tenant, work, writing)
-        source = database.with_options(read_preference=self._preference)
+        preference = ReadPreference.NEAREST if may_lag else ReadPreference.PRIMARY
+        source = database.with_options(read_preference=preference)
 
         def reading(session: AsyncClientSession) -> MongoUnit:
             return MongoUnit(Reading(source, session, tenant, self._estimates), session, self._clock, self._ids)
@@ -93,6 +89,7 @@ class MongoStore:
 
     async def explain(self, tenant: str, query: Query) -> Explained:
         """How a search would run."""
+        await self._check(tenant)
         with unavailable_on_failure():
             return await explain(self._parts()[1], tenant, query)
 
@@ -115,9 +112,18 @@ class MongoStore:
             self._known |= {each["id"] async for each in found}
             return sorted(self._known)
 
-    def has(self, tenant: str) -> bool:
-        """Whether this process has met a tenant of this name."""
-        return tenant in self._known
+    async def has(self, tenant: str) -> bool:
+        """Whether there is a tenant of this name; tenants never go, so one that was met is remembered."""
+        if tenant in self._known:
+            return True
+        if not is_name(tenant):
+            return False
+        with unavailable_on_failure():
+            where = {"tenant": tenant, "type": "tenant", "id": tenant}
+            if await self._parts()[1].tenant.find_one(where) is None:
+                return False
+        self._known.add(tenant)
+        return True
 
     async def close(self) -> None:
         """Finish what is under way and close the connections."""
@@ -133,23 +139,12 @@ class MongoStore:
         return self._parts()[1]
 
     async def _check(self, tenant: str) -> None:
-        if tenant in self._known or tenant == SERVER:
-            return
-        with unavailable_on_failure():
-            where = {"tenant": tenant, "type": "tenant", "id": tenant}
-            if await self._parts()[1].tenant.find_one(where) is None:
-                raise NotFound("There is no clinic of this name on this server.")
-        self._known.add(tenant)
+        if tenant != SERVER and not await self.has(tenant):
+            raise NotFound(NO_CLINIC)
 
     def _parts(self) -> tuple[Client, Database, Recorder]:
         if self._made is None:
-            client: Client = Client(self._uri, event_listeners=self._listeners, **_defaults(self._uri))
+            client = connect(self._uri, self._listeners)
             database = client.get_default_database(DEFAULT_DATABASE)
             self._made = client, database, Recorder(database)
         return self._made
-
-
-def _defaults(uri: str) -> dict[str, Any]:
-    """The defaults of what the connection string leaves open; options given beside it would win over it."""
-    said = {name.lower() for name, _ in parse_qsl(urlsplit(uri).query)}
-    return {name: value for name, value in DEFAULTS.items() if name.lower() not in said}

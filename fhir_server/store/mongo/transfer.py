@@ -10,6 +10,7 @@ from fhir_server.store.chain import genesis
 from fhir_server.store.migrate import Order, Part, Row
 from fhir_server.store.mongo import documents, schema
 from fhir_server.store.mongo.audit import key_of
+from fhir_server.store.mongo.errors import unavailable_on_failure
 from fhir_server.store.mongo.schema import SHAPE_FIELDS, Document
 from fhir_server.store.mongo.store import MongoStore
 from fhir_server.store.mongo.transaction import DURABLE
@@ -48,10 +49,21 @@ class MongoSide:
         """Make a clinic, and what the schema lacks, unless they are there."""
         if tenant not in await self._store.tenants():
             await self._store.create_tenant(tenant)
-        await schema.make(self._store.database)
+        with unavailable_on_failure():
+            await schema.make(self._store.database)
+
+    async def count(self, tenant: str, part: Part) -> int:
+        """How many rows a part has; audit entries that wait to be chained are none yet."""
+        where: Document = {"tenant": tenant} | _WHERE.get(part, {})
+        with unavailable_on_failure():
+            return int(await self._store.database[_COLLECTION.get(part, part)].count_documents(where))
 
     async def rows(self, tenant: str, part: Part, after: Order | None, count: int) -> list[Row]:
         """The next rows of a part in its order."""
+        with unavailable_on_failure():
+            return await self._rows(tenant, part, after, count)
+
+    async def _rows(self, tenant: str, part: Part, after: Order | None, count: int) -> list[Row]:
         fields = _ORDERS[part]
         where: Document = {"tenant": tenant} | _WHERE.get(part, {})
         if part == "writer" and after is None:
@@ -68,6 +80,10 @@ class MongoSide:
 
     async def replace(self, tenant: str, part: Part, gone: Sequence[Row], rows: Sequence[Row]) -> None:
         """Remove some rows and write others, in one transaction."""
+        with unavailable_on_failure():
+            await self._replace(tenant, part, gone, rows)
+
+    async def _replace(self, tenant: str, part: Part, gone: Sequence[Row], rows: Sequence[Row]) -> None:
         writes: list[_Write] = [DeleteOne(_at(tenant, part, row)) for row in gone]
         for row in rows:
             at = _at(tenant, part, row)

@@ -10,8 +10,8 @@ from pymongo import DeleteOne, InsertOne, UpdateOne
 from pymongo.asynchronous.client_session import AsyncClientSession
 
 from fhir_server.fhir.clock import Clock, Ids, Micros
-from fhir_server.search.plan import Query
-from fhir_server.store.mongo import audit, documents, history, search
+from fhir_server.search.plan import SHAPES, Entries, Query
+from fhir_server.store.mongo import audit, documents, explain, history, search
 from fhir_server.store.mongo.audit import Log
 from fhir_server.store.mongo.reading import Reading
 from fhir_server.store.mongo.schema import Document
@@ -19,12 +19,14 @@ from fhir_server.store.protocol import (
     AuditEntry,
     AuditQuery,
     Chained,
+    Explained,
     Head,
     HistoryQuery,
     Page,
     Put,
     Recorded,
     Sealed,
+    Statement,
     Stored,
     VersionConflict,
 )
@@ -66,6 +68,15 @@ class MongoUnit:
         self._versions |= {(each.type, each.id): (each.version, each.key) for each in page.matches}
         return page
 
+    async def explain(self, query: Query) -> Explained:
+        """How that page is found; outside of the session, in which nothing can be explained."""
+        found = await explain.explain(self._database, self._tenant, query)
+        statements = [
+            Statement(str(step.command), (), (*step.stages, *step.indexes), step.rows, step.examined)
+            for step in found.steps
+        ]
+        return Explained("commands in turn", None, (), tuple(statements), "index keys and documents examined")
+
     async def history(self, query: HistoryQuery) -> Page:
         """One page of versions, newest first."""
         await self.flush()
@@ -91,6 +102,17 @@ class MongoUnit:
         self._history.append(InsertOne(history.of_put(self._tenant, put, version, key)))
         self._changes.append(at | {"version": version, "updated": put.updated, "key": key})
         return Stored(put.type, put.id, version, put.updated, put.body, key, put.patients, put.method)
+
+    async def reindex(self, stored: Stored, entries: Entries) -> None:
+        """Replace the index entries of a current version. Raises VersionConflict."""
+        indexed = documents.indexed(self._tenant, stored.key, documents.numbered(stored.type, entries))
+        gone = {shape: "" for shape in SHAPES if shape not in indexed}
+        change = {"$set": indexed} | ({"$unset": gone} if gone else {})
+        at = self._at(stored.type, stored.id)
+        done = await self._database.resource.update_one(at | {"version": stored.version}, change, session=self._session)
+        if not done.matched_count:
+            current = await self.read(stored.type, stored.id)
+            raise VersionConflict(current.version if current is not None else 0)
 
     async def audit(self, entry: AuditEntry) -> None:
         """Record what this Unit does."""

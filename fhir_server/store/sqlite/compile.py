@@ -180,6 +180,8 @@ def condition(sought: Sought) -> Sql:
             return Sql("code = ? AND system = ?", (code, system))
         case Text(value, "exact"):
             return Sql("exact = ?", (value,))
+        case Text(value, "whole"):
+            return Sql("folded = ?", (value,))
         case Text(value, "contains"):
             return Sql("instr(folded, ?) > 0", (value,))
         case Text(value, _):

@@ -9,7 +9,7 @@ The other conditions are probed, one resource at a time, and the page's end ends
 
 import heapq
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import islice
 from typing import Any, Literal
 
@@ -25,7 +25,7 @@ from fhir_server.store.sqlite.estimate import BROAD, Estimates
 Row = tuple[Any, ...]  # creation key, then a value for each sort
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Route:
     """How one page is found: the way, what leads, what each condition counted, and the statements in turn.
 
@@ -36,6 +36,8 @@ class Route:
     leader: Node | None
     counts: dict[Node, int]
     steps: tuple[tuple[Sql, ...], ...]
+    # More than the query's limit of a total were counted, so nobody counts again while the route is remembered.
+    is_past_limit: bool = field(default=False, compare=False)
 
 
 def run(connection: apsw.Connection, estimates: Estimates, query: Query) -> Page:
@@ -53,16 +55,35 @@ def _page(connection: apsw.Connection, estimates: Estimates, query: Query) -> Pa
     if route is None:
         route = choose(connection, estimates, query)
         estimates.routes.put(query, route)
-    total, exact = _total(connection, query, route)
     if query.count == 0:
-        return Page((), None, total, exact)
-    found = list(islice(_rows(connection, query, route), query.count + 1))
+        return Page((), None, *_total(connection, query, route))
+    rows = _rows(connection, query, route)
+    found = list(islice(rows, query.count + 1))
+    if route.is_past_limit and len(found) > query.count:
+        total, exact = query.total, False
+    else:
+        total, exact = _counted_on(connection, query, route, len(found), rows)
+        route.is_past_limit = not exact
     following = None
     if len(found) > query.count:
         key, *values = found[query.count - 1]
         following = (*values, key)
     keys = [row[0] for row in found[: query.count]]
     return Page(_fetch(connection, query.type, keys), following, total, exact)
+
+
+def _counted_on(
+    connection: apsw.Connection, query: Query, route: Route, found: int, rows: Iterator[Row]
+) -> tuple[int | None, bool]:
+    """The total after the rows of a first page; gathered candidates are counted on, other ways counted apart."""
+    if query.total is None or query.after is not None:
+        return _total(connection, query, route)
+    if found > query.count:
+        if route.way != "candidates":
+            return _total(connection, query, route)
+        found += sum(1 for _ in islice(rows, max(0, query.total - found + 1) if query.total >= 0 else None))
+    exact = query.total < 0 or found <= query.total
+    return (found if exact else query.total), exact
 
 
 def choose(connection: apsw.Connection, estimates: Estimates, query: Query) -> Route:
@@ -114,7 +135,8 @@ def _is_interval_of(sort: Sort, node: Node) -> bool:
 
 
 def _others(conditions: tuple[Node, ...], leader: Node | None) -> All:
-    return All(tuple(condition for condition in conditions if condition is not leader))
+    # A route that is remembered has the nodes of an earlier query: equal ones, not the same.
+    return All(tuple(condition for condition in conditions if condition != leader))
 
 
 def _every(type_: str) -> Sql:
@@ -203,7 +225,9 @@ def _total(connection: apsw.Connection, query: Query, route: Route) -> tuple[int
     if driver is None:
         leader, driver = None, _every(query.type)
     limit = query.total + 1 if query.total >= 0 else -1
-    sql = Sql("SELECT count(*) FROM (SELECT DISTINCT d.key FROM (") + driver + Sql(") AS d WHERE ")
+    # Where a resource has one entry at most, none is led to twice.
+    once = "" if isinstance(leader, Test) and leader.single and leader.sought is not None else "DISTINCT "
+    sql = Sql(f"SELECT count(*) FROM (SELECT {once}d.key FROM (") + driver + Sql(") AS d WHERE ")
     sql += probe(query.type, _others(conditions, leader), "d.key") + Sql(" LIMIT ?)", (limit,))
     counted: int = connection.execute(sql.text, sql.args).fetchone()[0]  # type: ignore[index]
     exact = query.total < 0 or counted <= query.total

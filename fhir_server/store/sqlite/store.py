@@ -19,13 +19,10 @@ from typing import TypeVar
 
 from fhir_server.fhir.clock import Clock, Ids
 from fhir_server.fhir.errors import Conflict, NotFound
-from fhir_server.search.plan import Query
 from fhir_server.store.protocol import AuditEntry, AuditQuery, Recorded, Unit, Work
-from fhir_server.store.sqlite import search
-from fhir_server.store.sqlite.estimate import Estimates
 from fhir_server.store.sqlite.schema import CLINIC_MIGRATIONS, check_library, connect
 from fhir_server.store.sqlite.tenant import AuditFile, ClinicFile, TakesLong, unavailable_on_failure
-from fhir_server.store.tenants import SERVER, check_name, is_name
+from fhir_server.store.tenants import NO_CLINIC, SERVER, check_name, is_name
 
 T = TypeVar("T")
 
@@ -62,8 +59,16 @@ class SqliteStore:
         (folder / "tenants").mkdir(parents=True, exist_ok=True)
         (folder / "server").mkdir(exist_ok=True)
 
-    async def run(self, tenant: str, work: Work[T], *, write: bool, quick: bool = False) -> T:
-        """Do `work` in one Unit. `quick` says that a read is a few look-ups, never worth another thread."""
+    async def run(
+        self,
+        tenant: str,
+        work: Work[T],
+        *,
+        write: bool,
+        quick: bool = False,
+        may_lag: bool = False,  # noqa: ARG002
+    ) -> T:
+        """Do `work` in one Unit. `quick` says that a read is a few look-ups, never worth another thread; none lags."""
         with self._using(tenant) as files:
             if write:
                 return await files.clinic.write(work)
@@ -85,14 +90,6 @@ class SqliteStore:
 
         return await self.run(SERVER, work, write=False)
 
-    async def explain(self, tenant: str, query: Query) -> search.Route:
-        """How a search would run."""
-        connection = connect(self._path(tenant) / "clinic.db", CLINIC_MIGRATIONS)
-        try:
-            return search.choose(connection, Estimates(), query)
-        finally:
-            connection.close()
-
     async def create_tenant(self, tenant: str) -> None:
         """Make an empty tenant. Raises Conflict when there is one, BadRequest when it cannot be a name."""
         check_name(tenant)
@@ -111,8 +108,11 @@ class SqliteStore:
         """The names of all tenants."""
         return sorted(path.name for path in (self._folder / "tenants").iterdir() if not path.name.startswith("."))
 
-    def has(self, tenant: str) -> bool:
+    async def has(self, tenant: str) -> bool:
         """Whether there is a tenant of this name."""
+        return self._has(tenant)
+
+    def _has(self, tenant: str) -> bool:
         return tenant in self._open or (is_name(tenant) and self._path(tenant).is_dir())
 
     async def close(self) -> None:
@@ -134,8 +134,8 @@ class SqliteStore:
 
     def _open_files(self, tenant: str) -> _Open:
         with unavailable_on_failure():
-            if tenant != SERVER and not self.has(tenant):
-                raise NotFound("There is no clinic of this name on this server.")
+            if tenant != SERVER and not self._has(tenant):
+                raise NotFound(NO_CLINIC)
             path = self._path(tenant)
             clinic = ClinicFile(path / "clinic.db", tenant, self._clock, self._ids, self._vfs)
             files = _Open(clinic, AuditFile(path, tenant, self._vfs))

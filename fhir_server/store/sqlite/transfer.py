@@ -38,6 +38,7 @@ _SELECT = {
     "seal": "SELECT number, body, signature, marks FROM audit_seal WHERE number > ? ORDER BY number LIMIT ?",
 }
 _FIRST: dict[str, Order] = {"resource": ("", ""), "history": ("", "", 0), "kept": ("", ""), "seal": (0,)}
+_TABLES: dict[Part, str] = {"writer": "audit_writer", "seal": "audit_seal"}
 # The parts of which each chain's own file has its share.
 _OF_CHAINS = ("writer", "audit")
 
@@ -54,8 +55,17 @@ class SqliteSide:
 
     async def make_tenant(self, tenant: str) -> None:
         """Make a clinic, unless it is there."""
-        if not self._store.has(tenant):
+        if not await self._store.has(tenant):
             await self._store.create_tenant(tenant)
+
+    async def count(self, tenant: str, part: Part) -> int:
+        """How many rows a part has."""
+        total = 0
+        for chain in self._chains(tenant) if part == "audit" else ("c",):
+            with self._open(tenant, chain) as connection:
+                [(rows,)] = connection.execute(f"SELECT count(*) FROM {_TABLES.get(part, part)}")
+                total += rows
+        return total
 
     async def rows(self, tenant: str, part: Part, after: Order | None, count: int) -> list[Row]:
         """The next rows of a part in its order."""
@@ -98,9 +108,8 @@ class SqliteSide:
         return rows
 
     def _audit_rows(self, tenant: str, after: Order, count: int) -> list[Row]:
-        names = [f"r{path.stem.removeprefix('audit-')}" for path in (self._path(tenant)).glob("audit-*.db")]
         rows: list[Row] = []
-        for chain in sorted(("c", *names)):
+        for chain in self._chains(tenant):
             if chain < after[0] or len(rows) >= count:
                 continue
             number = after[1] if chain == after[0] else 0
@@ -112,6 +121,10 @@ class SqliteSide:
                     values = (id_, each.recorded, each.body, each.hash, tuple(sorted(found.get(each.number, ()))))
                     rows.append(Row((chain, each.number), values))
         return rows
+
+    def _chains(self, tenant: str) -> list[str]:
+        names = [f"r{path.stem.removeprefix('audit-')}" for path in self._path(tenant).glob("audit-*.db")]
+        return sorted(("c", *names))
 
     def _path(self, tenant: str) -> Path:
         return self._folder / "tenants" / tenant

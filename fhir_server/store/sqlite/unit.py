@@ -8,11 +8,12 @@ from collections.abc import Coroutine, Sequence
 from typing import TypeVar
 
 from fhir_server.fhir.clock import Clock, Ids, Micros
-from fhir_server.search.plan import Position, Query
+from fhir_server.search.plan import Entries, Position, Query
 from fhir_server.store.protocol import (
     AuditEntry,
     AuditQuery,
     Chained,
+    Explained,
     Head,
     HistoryQuery,
     Page,
@@ -28,6 +29,7 @@ from fhir_server.store.sqlite.chain import Chain
 from fhir_server.store.sqlite.compile import Sql, join
 from fhir_server.store.sqlite.entries import INSERT, insert, rows
 from fhir_server.store.sqlite.estimate import Estimates
+from fhir_server.store.sqlite.explained import explain
 from fhir_server.store.sqlite.reader import Reader
 
 T = TypeVar("T")
@@ -66,6 +68,10 @@ class SqliteUnit:
         """One page of the current resources for which the plan holds."""
         return search.run(self._connection, self._estimates, query)
 
+    async def explain(self, query: Query) -> Explained:
+        """How that page is found."""
+        return explain(self._connection, self._estimates, query)
+
     async def history(self, query: HistoryQuery) -> Page:
         """One page of versions, newest first."""
         where = _history_conditions(query)
@@ -101,10 +107,7 @@ class SqliteUnit:
                 "UPDATE resource SET version = ?, updated = ?, patients = ?, body = ? WHERE key = ?",
                 (version, put.updated, patients, put.body, key),
             )
-            for shape in INSERT:
-                execute(f"DELETE FROM {shape} WHERE key = ?", (key,))
-        for shape, values in rows(put.type, key, put.entries):
-            insert(self._connection, INSERT[shape], values)
+        self._index(put.type, key, put.entries, is_new=row is None)
         execute(
             "INSERT INTO history (type, id, version, key, updated, method, patients, body) "
             "VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
@@ -115,6 +118,20 @@ class SqliteUnit:
             (put.type, put.id, version, put.updated),
         )
         return Stored(put.type, put.id, version, put.updated, put.body, key, put.patients, put.method)
+
+    async def reindex(self, stored: Stored, entries: Entries) -> None:
+        """Replace the index entries of a current version. Raises VersionConflict."""
+        row = self._connection.execute(_CURRENT, (stored.type, stored.id)).fetchone()
+        if row is None or row[0] != stored.version:
+            raise VersionConflict(row[0] if row is not None else 0)
+        self._index(stored.type, row[3], entries)
+
+    def _index(self, type_: str, key: int, entries: Entries, *, is_new: bool = False) -> None:
+        if not is_new:
+            for shape in INSERT:
+                self._connection.execute(f"DELETE FROM {shape} WHERE key = ?", (key,))
+        for shape, values in rows(type_, key, entries):
+            insert(self._connection, INSERT[shape], values)
 
     async def audit(self, entry: AuditEntry) -> None:
         """Record what this Unit does."""
