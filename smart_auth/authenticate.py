@@ -51,7 +51,7 @@ async def registered(services: Services, tenant: str, client_id: str) -> str:
     async def find(unit: Unit) -> Client | None:
         return await clients.load(unit, client_id)
 
-    if not services.store.has(tenant):
+    if not await services.store.has(tenant):
         return ""
     return client_id if await services.store.run(tenant, find, write=False, quick=True) is not None else ""
 

@@ -173,7 +173,7 @@ class Recorder:
     def made_by(self, entry: Resource, answer: Resource) -> Line:
         """The line of a note that a Bundle's entry made: the answer says where it is."""
         entity = answer["response"]["location"].partition(f"{BASE_PATH}/")[2]
-        return self.line("lee", "create", "C", entity=entity, patients=observed(entry["resource"]))
+        return self.line("staff", "create", "C", entity=entity, patients=observed(entry["resource"]))
 
     def note(self) -> Resource:
         """A new Observation about somebody."""
@@ -199,10 +199,10 @@ class Recorder:
 
 def create(self: Recorder) -> Ask:
     def lines(reply: Reply) -> Lines:
-        return [self.changed("lee", "create", "C", reply.json())]
+        return [self.changed("staff", "create", "C", reply.json())]
 
     part = (("create", "C", "0", "Observation"),)
-    return self.ask("lee", "POST", "Observation", self.note(), 201, lines, part, row=("create", "C"), then=self.keep)
+    return self.ask("staff", "POST", "Observation", self.note(), 201, lines, part, row=("create", "C"), then=self.keep)
 
 
 def update(self: Recorder) -> Ask:
@@ -211,9 +211,9 @@ def update(self: Recorder) -> Ask:
     body = self.note() | {"id": note["id"]}
 
     def lines(reply: Reply) -> Lines:
-        return [self.changed("lee", "update", "U", reply.json())]
+        return [self.changed("staff", "update", "U", reply.json())]
 
-    return self.ask("lee", "PUT", f"Observation/{note['id']}", body, 200, lines,
+    return self.ask("staff", "PUT", f"Observation/{note['id']}", body, 200, lines,
                     (("update", "U", "0", "Observation"),), row=("update", "U"), then=self.keep)  # fmt: skip
 
 
@@ -224,15 +224,15 @@ def tag(self: Recorder) -> Ask:
     meta = {"tag": [{"system": "http://clinic.example", "code": f"t{self.chance.getrandbits(40)}"}]}
     body = {"resourceType": "Parameters", "parameter": [{"name": "meta", "valueMeta": meta}]}
     after = note | {"meta": {"versionId": str(int(note["meta"]["versionId"]) + 1)}}
-    line = self.changed("lee", "update", "U", after)
-    return self.ask("lee", "POST", f"Observation/{note['id']}/$meta-add", body, 200, lambda _: [line], (form(line),),
+    line = self.changed("staff", "update", "U", after)
+    return self.ask("staff", "POST", f"Observation/{note['id']}/$meta-add", body, 200, lambda _: [line], (form(line),),
                     row=("operation", "U"), then=self.keep_again(after))  # fmt: skip
 
 
 def read(self: Recorder) -> Ask:
     n = self.chance.randrange(PATIENTS)
-    line = self.line("lee", "read", "R", entity=f"Patient/p{n}/_history/1", patients=(f"p{n}",))
-    return self.ask("lee", "GET", f"Patient/p{n}", None, 200, lambda _: [line], (form(line),), row=("read", "R"))
+    line = self.line("staff", "read", "R", entity=f"Patient/p{n}/_history/1", patients=(f"p{n}",))
+    return self.ask("staff", "GET", f"Patient/p{n}", None, 200, lambda _: [line], (form(line),), row=("read", "R"))
 
 
 def read_own(self: Recorder) -> Ask:
@@ -247,17 +247,17 @@ def look_back(self: Recorder) -> Ask:
     path, version = f"Observation/{note['id']}", int(note["meta"]["versionId"])
     again = self.keep_again(note)
     if self.chance.random() < 0.5:
-        line = self.changed("lee", "vread", "R", note)
-        return self.ask("lee", "GET", f"{path}/_history/{version}", None, 200, lambda _: [line], (form(line),),
+        line = self.changed("staff", "vread", "R", note)
+        return self.ask("staff", "GET", f"{path}/_history/{version}", None, 200, lambda _: [line], (form(line),),
                         row=("vread", "R"), then=again)  # fmt: skip
 
     def lines(reply: Reply) -> Lines:
         shown = [entry["resource"] for entry in reply.json()["entry"]]
         who = tuple(sorted({patient for each in shown for patient in observed(each)}))
         entity = version_of(shown[0]) if len(shown) == 1 else path
-        return [self.line("lee", "history-instance", "R", entity=entity, query=f"GET {path}/_history", patients=who)]
+        return [self.line("staff", "history-instance", "R", entity=entity, query=f"GET {path}/_history", patients=who)]
 
-    return self.ask("lee", "GET", f"{path}/_history", None, 200, lines,
+    return self.ask("staff", "GET", f"{path}/_history", None, 200, lines,
                     (("history-instance", "R", "0", "Observation"),), row=("history-instance", "R"),
                     then=again)  # fmt: skip
 
@@ -269,12 +269,12 @@ def search(self: Recorder) -> Ask:
     def lines(reply: Reply) -> Lines:
         found = [entry["resource"]["id"] for entry in reply.json().get("entry", ())]
         return [
-            self.line("lee", "search-type", "E", query=f"GET {path}", patients=(id_,) if id_ else ())
+            self.line("staff", "search-type", "E", query=f"GET {path}", patients=(id_,) if id_ else ())
             for id_ in found or [""]
         ]
 
     # How many will be found is not known before the answer.
-    return self.ask("lee", "GET", path, None, 200, lines, row=("search-type", "E"))
+    return self.ask("staff", "GET", path, None, 200, lines, row=("search-type", "E"))
 
 
 def search_log(self: Recorder) -> Ask:
@@ -286,15 +286,15 @@ def search_log(self: Recorder) -> Ask:
 def everything(self: Recorder) -> Ask:
     n = self.chance.randrange(PATIENTS)
     path = f"Patient/p{n}/$everything?_type=Patient"
-    line = self.line("lee", "operation", "R", entity=f"Patient/p{n}/_history/1", query=f"GET {path}",
+    line = self.line("staff", "operation", "R", entity=f"Patient/p{n}/_history/1", query=f"GET {path}",
                      patients=(f"p{n}",))  # fmt: skip
-    return self.ask("lee", "GET", path, None, 200, lambda _: [line], (form(line),), row=("operation", "R"))
+    return self.ask("staff", "GET", path, None, 200, lambda _: [line], (form(line),), row=("operation", "R"))
 
 
 def find(self: Recorder) -> Ask:
     path = "Appointment/$find?start=2099-01-01T00:00:00Z&end=2099-01-02T00:00:00Z"
-    line = self.line("lee", "create", "C", query=f"GET {path}")
-    return self.ask("lee", "GET", path, None, 200, lambda _: [line], (form(line),), row=("create", "C"))
+    line = self.line("staff", "create", "C", query=f"GET {path}")
+    return self.ask("staff", "GET", path, None, 200, lambda _: [line], (form(line),), row=("create", "C"))
 
 
 def propose(self: Recorder) -> Ask:
@@ -347,8 +347,8 @@ def delete(self: Recorder) -> Ask:
     if (note := self.taken()) is None:
         return create(self)
     gone = note | {"meta": {"versionId": str(int(note["meta"]["versionId"]) + 1)}}
-    line = self.changed("lee", "delete", "D", gone)
-    return self.ask("lee", "DELETE", f"Observation/{note['id']}", None, 204, lambda _: [line], (form(line),),
+    line = self.changed("staff", "delete", "D", gone)
+    return self.ask("staff", "DELETE", f"Observation/{note['id']}", None, 204, lambda _: [line], (form(line),),
                     row=("delete", "D"))  # fmt: skip
 
 
@@ -362,15 +362,15 @@ def transaction(self: Recorder) -> Ask:
     entries.append({"request": {"method": "GET", "url": "Patient/none" if fails else f"Patient/p{n}"}})
     body = {"resourceType": "Bundle", "type": "transaction", "entry": entries}
     if fails:
-        return self.refused("lee", "POST", "", body, 404, "transaction", "E")
+        return self.refused("staff", "POST", "", body, 404, "transaction", "E")
 
     def lines(reply: Reply) -> Lines:
         answers = reply.json()["entry"]
         made = [self.made_by(entry, answer) for entry, answer in zip(entries[:2], answers[:2], strict=True)]
-        return [*made, self.line("lee", "read", "R", entity=f"Patient/p{n}/_history/1", patients=(f"p{n}",))]
+        return [*made, self.line("staff", "read", "R", entity=f"Patient/p{n}/_history/1", patients=(f"p{n}",))]
 
     part = (("create", "C", "0", "Observation"),) * 2 + (("read", "R", "0", "Patient"),)
-    return self.ask("lee", "POST", "", body, 200, lines, part, row=("transaction", "E"))
+    return self.ask("staff", "POST", "", body, 200, lines, part, row=("transaction", "E"))
 
 
 def batch(self: Recorder) -> Ask:
@@ -380,18 +380,18 @@ def batch(self: Recorder) -> Ask:
     body: Resource = {"resourceType": "Bundle", "type": "batch"}
     body["entry"] = [{"request": {"method": method, "url": url}} for method, url in urls]
     body["entry"][2]["resource"] = self.note()
-    lines = [self.line("lee", "read", "R", entity=f"Patient/p{n}/_history/1", patients=(f"p{n}",)),
-             self.refusal("lee", "GET", "Patient/none", ("read", "R"))]  # fmt: skip
+    lines = [self.line("staff", "read", "R", entity=f"Patient/p{n}/_history/1", patients=(f"p{n}",)),
+             self.refusal("staff", "GET", "Patient/none", ("read", "R"))]  # fmt: skip
 
     def all_lines(reply: Reply) -> Lines:
         return [*lines, self.made_by(body["entry"][2], reply.json()["entry"][2])]
 
     parts = (*((form(line),) for line in lines), (("create", "C", "0", "Observation"),))
-    return self.ask("lee", "POST", "", body, 200, all_lines, *parts, row=("batch", "E"))
+    return self.ask("staff", "POST", "", body, 200, all_lines, *parts, row=("batch", "E"))
 
 
 def not_there(self: Recorder) -> Ask:
-    return self.refused("lee", "GET", f"Observation/none-{self.chance.randrange(9)}", None, 404, "read", "R")
+    return self.refused("staff", "GET", f"Observation/none-{self.chance.randrange(9)}", None, 404, "read", "R")
 
 
 def not_theirs(self: Recorder) -> Ask:
@@ -403,24 +403,24 @@ def not_granted(self: Recorder) -> Ask:
 
 
 def not_sound(self: Recorder) -> Ask:
-    return self.refused("lee", "POST", "Observation", {"resourceType": "Observation"}, 422, "create", "C")
+    return self.refused("staff", "POST", "Observation", {"resourceType": "Observation"}, 422, "create", "C")
 
 
 def not_a_date(self: Recorder) -> Ask:
-    return self.refused("lee", "GET", "Observation?date=yesterday", None, 400, "search-type", "E")
+    return self.refused("staff", "GET", "Observation?date=yesterday", None, 400, "search-type", "E")
 
 
 def stale(self: Recorder) -> Ask:
     if (note := self.taken()) is None:
         return create(self)
     body = self.note() | {"id": note["id"]}
-    ask = self.refused("lee", "PUT", f"Observation/{note['id']}", body, 412, "update", "U", if_match='W/"999"')
+    ask = self.refused("staff", "PUT", f"Observation/{note['id']}", body, 412, "update", "U", if_match='W/"999"')
     ask.then = self.keep_again(note)
     return ask
 
 
 def change_the_log(self: Recorder) -> Ask:
-    return self.refused("lee", "DELETE", "AuditEvent/c-1", None, 405, "unknown", "E")
+    return self.refused("staff", "DELETE", "AuditEvent/c-1", None, 405, "unknown", "E")
 
 
 def nobody(self: Recorder) -> Ask:

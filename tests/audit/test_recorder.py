@@ -129,9 +129,9 @@ def _ask_whose_they_are(server: ServerProcess, recorder: Recorder) -> None:
 
         def lines(reply: Reply, id_: str = id_) -> list[Line]:
             entity = f"Appointment/{id_}/_history/{reply.json()['meta']['versionId']}"
-            return [recorder.line("lee", "read", "R", entity=entity, patients=(recorder.people[id_],))]
+            return [recorder.line("staff", "read", "R", entity=entity, patients=(recorder.people[id_],))]
 
-        ask = recorder.ask("lee", "GET", f"Appointment/{id_}", None, 200, lines, row=("read", "R"))
+        ask = recorder.ask("staff", "GET", f"Appointment/{id_}", None, 200, lines, row=("read", "R"))
         recorder.asks[ask.id] = ask
         (ask.reply,) = send_all(server.port, [ask.data])
         actors = [each["actor"]["reference"] for each in ask.reply.json()["participant"]]
@@ -180,6 +180,7 @@ async def _made(parts: Parts, *, slots: int) -> dict[str, Caller]:
     await parts.store.run(clinic.TENANT, work, write=True)
     patient = await operator.mint(parts.services, clinic.TENANT, operator.Wanted("app", "patient/*.cruds", "p1"))
     return {
+        "staff": Caller("system", "", tokens.service),
         "lee": Caller("portal", "Practitioner/lee", tokens.practitioner),
         "auditing": Caller("auditing", "", tokens.auditor),
         "p1": Caller("app", "Patient/p1", patient),
