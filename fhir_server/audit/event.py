@@ -14,9 +14,9 @@ from fhir_server.fhir.clock import Micros
 from fhir_server.store.protocol import AuditEntry
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, unsafe_hash=True)  # not frozen: to make one would take three times as long
 class Event:
-    """One event.
+    """One event, which nobody changes once it is made.
 
     `subtype` is a code of restful-interaction or of this server; `action` one of C R U D E; `outcome` 0, 4 or 8;
     `entity` a versioned reference (`Slot/1/_history/2`) and `before` the version that it replaced; `query` method

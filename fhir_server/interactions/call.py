@@ -48,7 +48,7 @@ class Units(Protocol):
         """What `work` returns, done in a writing Unit of its own."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, unsafe_hash=True)  # made for every request: frozen ones take long to make
 class Call:
     """One request to one interaction.
 

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, unsafe_hash=True)  # made for every request: frozen ones take long to make
 class Request:
     """Method, tenant, path below the FHIR base, and the rest. Header names are in lower case."""
 

@@ -79,7 +79,7 @@ TABLE: tuple[Interaction, ...] = (
 OWN_ROWS = frozenset({"AuditEvent"})
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, unsafe_hash=True)  # made for every request: frozen ones take long to make
 class Found:
     """The row for a path, with what varies in it."""
 

@@ -15,7 +15,7 @@ from fhir_server.search.plan import Entries, Node, Position, Query
 T = TypeVar("T")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, unsafe_hash=True)  # made for every request: frozen ones take long to make
 class Stored:
     """One version of one resource. `body` is its JSON, None when the version is a deletion.
 
@@ -105,7 +105,7 @@ class HistoryQuery:
     after: Position | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, unsafe_hash=True)  # made for every request: frozen ones take long to make
 class AuditEntry:
     """One thing that happened. `body` is its canonical form, which the hash chain covers: a flat JSON object with
     one-letter members, in which values under capital letters are texts that repeat from entry to entry, so that a
