@@ -5,7 +5,18 @@ from typing import Any
 import pytest
 
 from fhir_server.fhir import own
-from tests.harness import DAY, Harness, appointment, ids, issue, patient, practitioner, schedule, service, to_status
+from tests.harness import (
+    DAY,
+    Harness,
+    appointment,
+    cared_for,
+    ids,
+    issue,
+    practitioner,
+    schedule,
+    service,
+    to_status,
+)
 
 FORM: dict[str, Any] = {
     "resourceType": "Questionnaire",
@@ -34,7 +45,7 @@ async def care(harness: Harness) -> Harness:
     )
     await harness.seed(
         *map(practitioner, ("dr-lee", "sam")),
-        *map(patient, ("anna", "ben")),
+        *(cared_for(each, "dr-lee") for each in ("anna", "ben")),
         FORM,
         care,
         schedule("lee", "Practitioner/dr-lee", "HealthcareService/care"),

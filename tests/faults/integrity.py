@@ -14,7 +14,7 @@ from zoneinfo import ZoneInfo
 import apsw
 
 from fhir_server.audit.event import Event, from_entry
-from fhir_server.booking.index import OWN_ENTRIES
+from fhir_server.booking.care import OWN_ENTRIES
 from fhir_server.booking.states import OCCUPYING
 from fhir_server.fhir import json
 from fhir_server.search.extract import Extractor

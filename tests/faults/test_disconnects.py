@@ -16,7 +16,7 @@ def test_clients_that_go_away_leave_nothing_half_done(tmp_path: Path) -> None:
     """A request that did not come whole stores nothing, even where what came of it is sound JSON."""
     tokens = clinic.run_in(tmp_path, lambda parts: clinic.make(parts))
     chance = random.Random(5)
-    staff = {"authorization": f"Bearer {tokens.practitioner}"}
+    staff = {"authorization": f"Bearer {tokens.service}"}
     with ServerProcess(tmp_path) as server:
         for number in range(60):
             whole = request(

@@ -104,7 +104,7 @@ async def test_a_lock_held_too_long_is_answered_503(tmp_path: Path, monkeypatch:
     async with _clinic(tmp_path, "") as (app, writing):
         await load(app, writing, requests=20)
         written = next(version for _, version in writing.acknowledged if version and version[0] == "Observation")
-        staff = {"authorization": f"Bearer {writing.tokens.practitioner}"}
+        staff = {"authorization": f"Bearer {writing.tokens.service}"}
         with _another_process_holding_the_lock(tmp_path):
             refused = await ask(app, "POST", f"{BASE_PATH}/Observation", clinic.observation(), **staff)
             read = await ask(app, "GET", f"{BASE_PATH}/Observation/{written[1]}", **staff)

@@ -42,6 +42,7 @@ class Writing:
         """Method, path, body and headers of the next request."""
         headers = {"x_request_id": f"{self._prefix}{next(self._numbers)}"}
         staff = headers | {"authorization": f"Bearer {self.tokens.practitioner}"}
+        system = headers | {"authorization": f"Bearer {self.tokens.service}"}
         kind = self._random.choices(list(self._kinds), list(self._kinds.values()))[0]
         if kind == "propose" and (slot := next(self._slots, None)) is not None:
             return "POST", f"{BASE_PATH}/Appointment", proposal(str(slot)), headers
@@ -52,10 +53,10 @@ class Writing:
         if kind == "update" and self._observations:
             id_ = self._random.choice(self._observations)
             body = observation(self._random.randrange(400, 1200) / 10) | {"id": id_}
-            return "PUT", f"{BASE_PATH}/Observation/{id_}", body, staff
+            return "PUT", f"{BASE_PATH}/Observation/{id_}", body, system
         if kind == "read" and self._observations:
-            return "GET", f"{BASE_PATH}/Observation/{self._random.choice(self._observations)}", None, staff
-        return "POST", f"{BASE_PATH}/Observation", observation(), staff
+            return "GET", f"{BASE_PATH}/Observation/{self._random.choice(self._observations)}", None, system
+        return "POST", f"{BASE_PATH}/Observation", observation(), system
 
     def on_reply(self, sent: bytes, reply: Reply) -> None:
         """Take in an answer that came over HTTP."""

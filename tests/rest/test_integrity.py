@@ -144,7 +144,7 @@ async def test_nobody_learns_what_is_out_of_their_sight(strict: Harness) -> None
         form = {"resourceType": "QuestionnaireResponse", "status": "completed",
                 "subject": {"reference": "Patient/anna"}, "source": {"reference": f"Patient/{name}"}}  # fmt: skip
         answers.append(await strict.create(form, "anna"))
-    assert [answer.status_code for answer in answers] == [422, 422]
+    assert [answer.status_code for answer in answers] == [403, 403]
     assert answers[0].json() == answers[1].json()
     await strict.seed({"resourceType": "Group", "id": "secret", "type": "person", "actual": True,
                        "member": [{"entity": {"reference": "Practitioner/dr"}}]},

@@ -15,13 +15,15 @@ class RecordingStore:
     def __getattr__(self, name: str) -> Any:
         return getattr(self._store, name)
 
-    async def run(self, tenant: str, work: Work[Any], *, write: bool, quick: bool = False) -> Any:
+    async def run(
+        self, tenant: str, work: Work[Any], *, write: bool, quick: bool = False, may_lag: bool = False
+    ) -> Any:
         self.calls.append(f"run write={write} quick={quick}")
 
         async def recorded(unit: Unit) -> Any:
             return await work(_RecordingUnit(unit, self.calls))  # type: ignore[arg-type]
 
-        return await self._store.run(tenant, recorded, write=write, quick=quick)
+        return await self._store.run(tenant, recorded, write=write, quick=quick, may_lag=may_lag)
 
     async def record(self, tenant: str, entries: Any) -> None:
         self.calls.append(f"record {len(entries)}")
