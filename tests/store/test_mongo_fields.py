@@ -6,8 +6,10 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 
+from fhir_server.app import make_app, make_parts
 from fhir_server.audit.parameters import OWN_PARAMETERS
 from fhir_server.cli import main
 from fhir_server.fhir.clock import Ids
@@ -25,7 +27,7 @@ from fhir_server.store.protocol import HistoryQuery, Put, Unit
 from fhir_server.store.sqlite.transfer import SqliteSide
 from profiles import definitions
 from tests import mongod
-from tests.harness import Harness, SteppingClock, ids, issue, make_harness, open_store, patient
+from tests.harness import ORIGIN, Harness, SteppingClock, ids, issue, make_harness, open_store, patient
 from tests.store import plans
 from tests.store.test_contract import put
 from tests.store.test_differential import differences, found_by
@@ -158,6 +160,30 @@ async def test_another_key_or_none_is_told_and_finds_nothing(
     again = await opened(tmp_path, clock)
     assert (await read(again)).body == b'{"a":1}'
     await again.close()
+
+
+async def test_over_http_another_key_is_503(harness: Harness, tmp_path: Path) -> None:
+    """Reads, searches, conditional creates and tokens, and nothing is stored; the right key serves as before."""
+    await harness.seed(identified("anna", MRN))
+    token = await harness.token("admin")
+    before = raw(tmp_path)
+    wrong = open_store("mongo", tmp_path, harness.clock, Ids(harness.clock), sealing=with_key(OTHER_KEY, REGISTRY))
+    app = make_app(make_parts(harness.parts.settings, store=wrong, clock=harness.clock))
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(app=app), base_url=ORIGIN) as http:
+        headers = {"Authorization": f"Bearer {token}", "Content-Type": "application/fhir+json"}
+        create = {"json": identified("x", MRN), "headers": headers | {"If-None-Exist": f"identifier={MRN}"}}
+        for method, path, sent in (
+            ("GET", "Patient/anna", {"headers": headers}),
+            ("GET", f"Patient?identifier={MRN}", {"headers": headers}),
+            ("GET", "metadata", {}),
+            ("POST", "Patient", create),
+        ):
+            answer = await http.request(method, f"/demo/fhir/{path}", **sent)
+            assert (answer.status_code, answer.headers["Retry-After"]) == (503, "5"), (path, answer.text)
+            assert "another FHIR_SERVER_FIELD_KEY" in issue(answer)["diagnostics"]
+    await wrong.close()
+    assert raw(tmp_path) == before
+    assert ids(await harness.get(f"Patient?identifier={MRN}", "admin")) == ["anna"]
 
 
 @pytest.mark.parametrize(
