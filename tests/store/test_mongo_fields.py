@@ -163,7 +163,7 @@ async def test_another_key_or_none_is_told_and_finds_nothing(
 
 
 async def test_over_http_another_key_is_503(harness: Harness, tmp_path: Path) -> None:
-    """Reads, searches, conditional creates and tokens, and nothing is stored; the right key serves as before."""
+    """Reads, searches, metadata and conditional creates; nothing is stored, and the right key serves as before."""
     await harness.seed(identified("anna", MRN))
     token = await harness.token("admin")
     before = raw(tmp_path)
