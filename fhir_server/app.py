@@ -66,12 +66,18 @@ class Parts:
 
 
 def store_for(settings: Settings, clock: Clock, ids: Ids) -> Store:
-    """The store that the settings name: the embedded one, unless they have a MongoDB connection string."""
+    """The store that the settings name: the embedded one, unless they have a MongoDB string. Raises Unfit."""
+    settings.check_store()
     if not settings.store:
         return SqliteStore(settings.data, clock, ids)
     from fhir_server.store.mongo.store import MongoStore  # the driver takes time to load, and most need it never
 
-    return MongoStore(settings.store, clock, ids)
+    if not settings.field_key:
+        return MongoStore(settings.store, clock, ids)
+    from fhir_server.store.mongo.fields import with_key
+
+    registry = Registry(definitions.load(), OWN_PARAMETERS)
+    return MongoStore(settings.store, clock, ids, sealing=with_key(settings.field_key_bytes(), registry))
 
 
 def make_parts(

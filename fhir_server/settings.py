@@ -1,5 +1,6 @@
 """The server's settings: environment variables `FHIR_SERVER_*`, read once at the start (docs/settings.md)."""
 
+import base64
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
@@ -12,6 +13,13 @@ READING = frozenset({
     "read", "vread", "search-type", "search-system", "search-compartment",
     "history-instance", "history-type", "history-system", "operation", "$conflicts", "$find", "$match",
 })  # fmt: skip
+
+
+_KEY_BYTES = 32
+
+
+class Unfit(ValueError):
+    """Settings that do not go together."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +62,8 @@ class Settings:
     """Whether reads and searches are audited. Without it, who saw what cannot be told."""
     key: str = field(default="", repr=False)
     """The key that private signing keys are encrypted with at rest: 32 bytes in base64url. Empty: not encrypted."""
+    field_key: str = field(default="", repr=False)
+    """The key that MongoDB's bodies and identifiers are encrypted with: 32 bytes in base64url. Empty: not encrypted."""
     signing_key_days: int = 90
     """After how many days a clinic's signing keys are replaced; the old ones verify for another day."""
     registration: str = "off"
@@ -71,6 +81,26 @@ class Settings:
     def __post_init__(self) -> None:
         if self.referential_integrity not in ("strict", "lenient"):
             raise ValueError(f"{PREFIX}REFERENTIAL_INTEGRITY must be strict or lenient.")
+        if self.field_key:
+            self.field_key_bytes()
+
+    def field_key_bytes(self) -> bytes:
+        """The key of fields. Raises ValueError."""
+        text = self.field_key
+        try:
+            key = base64.b64decode(text + "=" * (-len(text) % 4), altchars=b"-_", validate=True)
+        except ValueError as error:
+            raise ValueError(f"{PREFIX}FIELD_KEY must be base64url.") from error
+        if len(key) != _KEY_BYTES:
+            raise ValueError(f"{PREFIX}FIELD_KEY must be {_KEY_BYTES} bytes in base64url.")
+        return key
+
+    def check_store(self) -> None:
+        """Raises Unfit for what the chosen store does not have."""
+        if self.field_key and not self.store:
+            raise Unfit(
+                f"{PREFIX}FIELD_KEY is for MongoDB only; the embedded store is encrypted by the disk that it is on."
+            )
 
 
 def from_environment(environment: Mapping[str, str] = os.environ) -> Settings:

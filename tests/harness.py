@@ -20,6 +20,8 @@ from fhir_server.clinics import ClinicSettings, keep_settings
 from fhir_server.fhir import own
 from fhir_server.fhir.clock import Clock, Ids, Micros, instant
 from fhir_server.settings import Settings
+from fhir_server.store.mongo.cipher import KeyCipher
+from fhir_server.store.mongo.fields import Sealing
 from fhir_server.store.mongo.store import MongoStore
 from fhir_server.store.protocol import AuditQuery, HistoryQuery, Store, Unit
 from fhir_server.store.sqlite.store import SqliteStore
@@ -65,7 +67,9 @@ def fixed_ids(clock: Clock) -> Ids:
 
 
 def open_store(kind: str, folder: Path, clock: Clock, ids: Ids, **options: Any) -> Store:
-    """A store of a kind, its data below `folder`, or in a database that stands for it."""
+    """A store of a kind, its data below `folder`, or in a database that stands for it; `sealed`: MongoDB with a key."""
+    if kind == "sealed":
+        kind, options = "mongo", options | {"sealing": Sealing(lambda tenant: KeyCipher(bytes(32), tenant))}
     if kind == "mongo":
         uri = mongod.server().database_for(folder)
         return MongoStore(uri, clock, ids, listeners=[mongo_rules.LISTENER], **options)
@@ -233,11 +237,13 @@ class Harness:
         return made | {"start": self.at(start), "end": self.at(start + minutes * MINUTE)} | more
 
 
-async def make_harness(kind: str, folder: Path, **settings: Any) -> Harness:
+async def make_harness(
+    kind: str, folder: Path, store_options: Mapping[str, Any] | None = None, **settings: Any
+) -> Harness:
     """A harness over two clinics, `demo` and `other`, with the same clients and people."""
     clock = SteppingClock()
     ids = fixed_ids(clock)
-    store = open_store(kind, folder, clock, ids)
+    store = open_store(kind, folder, clock, ids, **store_options or {})
     chosen = Settings(data=folder, origin=ORIGIN, **settings)
     parts = make_parts(chosen, store=store, clock=clock, ids=ids)
     for tenant in ("demo", "other"):

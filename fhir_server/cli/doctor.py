@@ -4,7 +4,9 @@ import argparse
 import sys
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from typing import Any
 
+from fhir_server.app import store_for
 from fhir_server.cli.refusal import Refusal
 from fhir_server.cli.shell import explained, settings_of
 from fhir_server.fhir.clock import Ids, system_clock
@@ -50,15 +52,15 @@ def _tell(name: str, told: str, *, good: bool = True) -> None:
 @asynccontextmanager
 async def _checks(settings: Settings, *, fix: bool) -> AsyncIterator[Sequence[Check]]:
     """The checks of the store that the settings name."""
+    settings.check_store()
     if not settings.store:
         from fhir_server.store.sqlite.checks import checks
 
         yield checks(settings.data)
         return
     from fhir_server.store.mongo.checks import checks as mongo_checks
-    from fhir_server.store.mongo.store import MongoStore
 
-    store = MongoStore(settings.store, system_clock, Ids(system_clock))
+    store: Any = store_for(settings, system_clock, Ids(system_clock))
     try:
         yield mongo_checks(store, fix=fix)
     finally:

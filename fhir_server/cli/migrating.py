@@ -47,14 +47,14 @@ def _settings(arguments: argparse.Namespace, given: str) -> Settings:
     """The settings of a store that an argument names."""
     settings = settings_of(arguments)
     if given == "sqlite":
-        return replace(settings, store="")
+        return replace(settings, store="", field_key="")
     if given == "mongodb":
         if not settings.store:
             raise Refusal("`mongodb` stands for FHIR_SERVER_STORE, which is not set.")
         return settings
     if given.startswith(("mongodb://", "mongodb+srv://")):
         return replace(settings, store=given)
-    return replace(settings, store="", data=Path(given))
+    return replace(settings, store="", field_key="", data=Path(given))
 
 
 @asynccontextmanager

@@ -24,6 +24,8 @@ def create_app() -> Asgi:
 def run(arguments: argparse.Namespace) -> int:
     """Serve until told to stop."""
     settings = settings_of(arguments)
+    with explained():
+        settings.check_store()
     listener = _listen(arguments.host, arguments.port)
     changes: dict[str, Any] = {}
     if f"{PREFIX}ORIGIN" not in os.environ:

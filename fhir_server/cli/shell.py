@@ -15,7 +15,7 @@ from fhir_server.audit.command import Command
 from fhir_server.cli.refusal import Refusal
 from fhir_server.fhir.clock import Ids, system_clock
 from fhir_server.fhir.errors import FhirError
-from fhir_server.settings import Settings, from_environment
+from fhir_server.settings import Settings, Unfit, from_environment
 from fhir_server.store.protocol import Store, Unit
 from smart_auth.errors import OAuthError
 
@@ -73,6 +73,8 @@ class explained:  # noqa: N801 - reads as a word of a with statement
 
     def __exit__(self, _: object, error: BaseException | None, __: object) -> None:
         match error:
+            case Unfit():
+                raise Refusal(str(error)) from error
             case FhirError():
                 raise Refusal(error.issues[0].diagnostics) from error
             case OAuthError():

@@ -171,3 +171,12 @@ def test_serve_demo_runs_on_the_database(tmp_path: Path, uri: str) -> None:
         running.process.send_signal(signal.SIGINT)
         assert running.process.wait(30) == 0
     assert not (tmp_path / "data").exists()
+
+
+def test_a_clinic_made_in_the_database_moves_to_files(command: Command, tmp_path: Path, uri: str) -> None:
+    """It lacks the chain that every clinic of the embedded store begins with, and is found equal all the same."""
+    assert command("tenant", "create", "north")[0] == 0
+    status, told, why = command("migrate", "--from", uri, "--to", tmp_path / "files")
+    assert (status, why) == (0, "")
+    assert {line.split("\t")[4] for line in told.splitlines()} == {"equal"}
+    assert command("migrate", "--from", tmp_path / "files", "--to", uri)[0] == 0

@@ -19,7 +19,13 @@ from fhir_server.store.protocol import (
     Unit,
     VersionConflict,
 )
-from tests.harness import SteppingClock
+from tests.harness import STORES, SteppingClock
+
+
+@pytest.fixture(params=(*STORES, "sealed"))
+def store_kind(request: pytest.FixtureRequest) -> str:
+    """Every store, and MongoDB with its fields sealed."""
+    return str(request.param)
 
 
 def put(id_: str = "a", expected: int = 0, body: bytes | None = b"{}", **more: Any) -> Put:

@@ -52,7 +52,9 @@ def checks(store: MongoStore, *, fix: bool) -> Sequence[Check]:
         return "a majority takes writes to its journals"
 
     async def clinics() -> str:
-        return f"{len(await store.tenants())}"
+        names = await store.tenants()
+        sealed = [name for name in names if (await store.fields(name)).cipher is not None]
+        return f"{len(names)}, {len(sealed)} of them with encrypted fields"
 
     return (
         Check("MongoDB", server, is_needed=True),

@@ -15,6 +15,7 @@ from functools import lru_cache
 from typing import Any
 
 from fhir_server.search.plan import Entries
+from fhir_server.store.mongo.fields import PLAIN, Fields
 from fhir_server.store.mongo.schema import SHAPE_FIELDS, Document
 from fhir_server.store.params import param_number, span_of
 from fhir_server.store.protocol import Put, Stored
@@ -37,29 +38,33 @@ def numbered(type_: str, entries: Entries) -> Rows:
     }
 
 
-def of_put(tenant: str, put: Put, version: int, key: int) -> Document:
-    """The document of a version that becomes the current one."""
+def of_put(tenant: str, put: Put, version: int, key: int, fields: Fields = PLAIN) -> Document:
+    """The document of a version that becomes the current one; its body is sealed already."""
     head = {
         "tenant": tenant, "type": put.type, "id": put.id, "key": key, "version": version, "updated": put.updated,
         "patients": list(put.patients), "body": put.body,
     }  # fmt: skip
-    return head if put.body is None else head | {"at": key} | indexed(tenant, key, numbered(put.type, put.entries))
+    if put.body is None:
+        return head
+    return head | {"at": key} | indexed(tenant, key, numbered(put.type, put.entries), fields)
 
 
-def indexed(tenant: str, key: int, rows: Rows) -> Document:
-    """The arrays and sort texts of a resource's entries."""
+def indexed(tenant: str, key: int, rows: Rows, fields: Fields = PLAIN) -> Document:
+    """The arrays and sort texts of a resource's entries; what is sealed has no text to sort by."""
+    if "token" in rows:
+        rows = {**rows, "token": fields.seal_tokens(rows["token"])}
     arrays = {shape: [_entry(shape, row) for row in found] for shape, found in rows.items()}
-    return {**arrays, "w": _places(tenant, key, rows)}
+    readable = [row for row in rows.get("token", ()) if not fields.seals(row[0])]
+    return {**arrays, "w": _places(tenant, key, {**rows, "token": readable})}
 
 
-def stored(document: Document) -> Stored:
+def stored(document: Document, fields: Fields) -> Stored:
     """The version that a document of `resource` or `history` holds."""
+    name = document["type"], document["id"], document["version"]
     return Stored(
-        document["type"],
-        document["id"],
-        document["version"],
+        *name,
         document["updated"],
-        document["body"],
+        fields.open_body(document["body"], *name),
         document["key"],
         tuple(document["patients"]),
         document.get("method", ""),

@@ -5,6 +5,7 @@ from typing import Any
 
 from fhir_server.search.plan import Query
 from fhir_server.store.mongo import search
+from fhir_server.store.mongo.fields import Fields
 from fhir_server.store.mongo.reading import Reading
 from fhir_server.store.mongo.route import Estimates
 from fhir_server.store.mongo.schema import Database, Document
@@ -30,10 +31,10 @@ class Explained:
     steps: tuple[Step, ...]
 
 
-async def explain(database: Database, tenant: str, query: Query) -> Explained:
+async def explain(database: Database, tenant: str, fields: Fields, query: Query) -> Explained:
     """Run the search, and have each of its commands explained."""
     seen: list[Document] = []
-    await search.run(Noting(database, None, tenant, Estimates(), seen), query)
+    await search.run(Noting(database, None, tenant, Estimates(), fields, seen), query)
     return Explained(tuple([await step(database, command) for command in seen]))
 
 

@@ -9,6 +9,7 @@ from pymongo.asynchronous.client_session import AsyncClientSession
 
 from fhir_server.search.plan import Position
 from fhir_server.store.mongo.documents import stored
+from fhir_server.store.mongo.fields import Fields
 from fhir_server.store.mongo.schema import Database, Document
 from fhir_server.store.protocol import HistoryQuery, Page, Put
 
@@ -16,14 +17,16 @@ _NEWEST_FIRST = [("updated", -1), ("key", -1), ("version", -1)]
 
 
 def of_put(tenant: str, put: Put, version: int, key: int) -> Document:
-    """The document of a new version."""
+    """The document of a new version; its body is sealed already."""
     return {
         "tenant": tenant, "type": put.type, "id": put.id, "version": version, "key": key, "updated": put.updated,
         "method": put.method, "patients": list(put.patients), "body": put.body,
     }  # fmt: skip
 
 
-async def page(database: Database, session: AsyncClientSession | None, tenant: str, query: HistoryQuery) -> Page:
+async def page(
+    database: Database, session: AsyncClientSession | None, tenant: str, fields: Fields, query: HistoryQuery
+) -> Page:
     """One page of versions, newest first."""
     every = _where(tenant, query, paging=False)
     total = await database.history.count_documents(every, session=session)
@@ -32,7 +35,7 @@ async def page(database: Database, session: AsyncClientSession | None, tenant: s
     found = database.history.find(
         _where(tenant, query, paging=True), sort=_NEWEST_FIRST, limit=query.count + 1, session=session
     )
-    versions = [stored(document) async for document in found]
+    versions = [stored(document, fields) async for document in found]
     matches, rest = versions[: query.count], versions[query.count :]
     following: Position | None = (matches[-1].updated, matches[-1].key, matches[-1].version) if rest else None
     return Page(matches, following, total)

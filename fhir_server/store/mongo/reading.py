@@ -8,6 +8,7 @@ from pymongo.asynchronous.client_session import AsyncClientSession
 
 from fhir_server.store.mongo.compile import conjunction
 from fhir_server.store.mongo.errors import LONGEST_READ_SECONDS
+from fhir_server.store.mongo.fields import PLAIN, Fields
 from fhir_server.store.mongo.route import Estimates
 from fhir_server.store.mongo.schema import Database, Document
 
@@ -16,12 +17,13 @@ _MILLISECONDS = int(LONGEST_READ_SECONDS * 1_000)
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """Where a Unit reads: the database, the session with its snapshot, the tenant."""
+    """Where a Unit reads: the database, the session with its snapshot, the tenant and what of it is sealed."""
 
     database: Database
     session: AsyncClientSession | None
     tenant: str
     estimates: Estimates = field(default_factory=Estimates)
+    fields: Fields = PLAIN
 
     def where(self, type_: str, condition: Document, after: int = 0) -> Document:
         """The filter of resources that are there, created after a key."""

@@ -34,6 +34,7 @@ _Match = tuple[Position, Document]
 
 async def run(reading: Reading, query: Query) -> Page:
     """One page of the query's matches, with the total where it is asked for."""
+    query = reading.fields.seal_query(query)
     conditions, exact = await join.conditions_of(reading, query.type, query.where)
     search = Search(reading, query, await _choose(reading, query, conditions), exact=exact)
     if query.count == 0:
@@ -41,7 +42,7 @@ async def run(reading: Reading, query: Query) -> Page:
     matches = await search.matches()
     total, total_is_exact = await search.total(len(matches))
     following = matches[query.count - 1][0] if len(matches) > query.count else None
-    page = [stored(document) for _, document in matches[: query.count]]
+    page = [stored(document, reading.fields) for _, document in matches[: query.count]]
     return Page(page, following, total, total_is_exact)
 
 

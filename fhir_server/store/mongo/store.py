@@ -20,6 +20,7 @@ from fhir_server.store.mongo.audit import Log
 from fhir_server.store.mongo.connection import connect
 from fhir_server.store.mongo.errors import unavailable_on_failure
 from fhir_server.store.mongo.explain import Explained, explain
+from fhir_server.store.mongo.fields import PLAIN, Fields, Sealing, fields_of
 from fhir_server.store.mongo.reading import Reading
 from fhir_server.store.mongo.record import Recorder
 from fhir_server.store.mongo.route import Estimates
@@ -35,14 +36,17 @@ DEFAULT_DATABASE = "fhir"
 
 
 class MongoStore:
-    """All tenants' data in one database."""
+    """All tenants' data in one database. With `sealing`, those that are made by this store are sealed."""
 
-    def __init__(self, uri: str, clock: Clock, ids: Ids, *, listeners: Sequence[Any] = ()) -> None:
-        self._uri, self._clock, self._ids = uri, clock, ids
+    def __init__(
+        self, uri: str, clock: Clock, ids: Ids, *, sealing: Sealing | None = None, listeners: Sequence[Any] = ()
+    ) -> None:
+        self._uri, self._clock, self._ids, self._sealing = uri, clock, ids, sealing
         self._listeners = list(listeners)
         # New at every start, so that no two processes ever give one id.
         self._suffix = f"{secrets.randbelow(10**audit.SUFFIX_DIGITS):0{audit.SUFFIX_DIGITS}}"
-        self._known: set[str] = set()
+        self._known: dict[str, str] = {}  # the mark of the key that each clinic is sealed with, or ''
+        self._fields: dict[str, Fields] = {SERVER: PLAIN}
         self._turns = Turns()
         self._estimates = Estimates()
         self._made: tuple[Client, Database, Recorder] | None = None
@@ -57,21 +61,20 @@ class MongoStore:
         may_lag: bool = False,
     ) -> T:
         """Do `work` in one Unit; `quick` makes no difference here. A read that may lag asks the nearest node."""
-        await self._check(tenant)
+        fields = await self.fields(tenant)
         client, database, _ = self._parts()
         if write:
 
             def writing(session: AsyncClientSession) -> MongoUnit:
-                return MongoUnit(
-                    Reading(database, session, tenant, self._estimates), session, self._clock, self._ids, self._suffix
-                )
+                reading = Reading(database, session, tenant, self._estimates, fields)
+                return MongoUnit(reading, session, self._clock, self._ids, self._suffix)
 
             return await transaction.write(client, self._turns, tenant, work, writing)
         preference = ReadPreference.NEAREST if may_lag else ReadPreference.PRIMARY
         source = database.with_options(read_preference=preference)
 
         def reading(session: AsyncClientSession) -> MongoUnit:
-            return MongoUnit(Reading(source, session, tenant, self._estimates), session, self._clock, self._ids)
+            return MongoUnit(Reading(source, session, tenant, self._estimates, fields), session, self._clock, self._ids)
 
         return await transaction.read(client, work, reading)
 
@@ -89,27 +92,29 @@ class MongoStore:
 
     async def explain(self, tenant: str, query: Query) -> Explained:
         """How a search would run."""
-        await self._check(tenant)
+        fields = await self.fields(tenant)
         with unavailable_on_failure():
-            return await explain(self._parts()[1], tenant, query)
+            return await explain(self._parts()[1], tenant, fields, query)
 
     async def create_tenant(self, tenant: str) -> None:
         """Make an empty tenant, and what the schema lacks. Raises Conflict when there is one, BadRequest."""
         check_name(tenant)
         database = self._parts()[1]
+        cipher = self._sealing.fields(tenant).cipher if self._sealing is not None else None
+        mark = {"mark": cipher.mark} if cipher is not None else {}
         with unavailable_on_failure():
             await schema.make(database)
             tenants = database.get_collection("tenant", write_concern=DURABLE)
             try:
-                await tenants.insert_one({"tenant": tenant, "type": "tenant", "id": tenant})
+                await tenants.insert_one({"tenant": tenant, "type": "tenant", "id": tenant} | mark)
             except DuplicateKeyError as error:
                 raise Conflict(f"There is a clinic named '{tenant}' already.") from error
 
     async def tenants(self) -> Sequence[str]:
         """The names of all tenants."""
         with unavailable_on_failure():
-            found = self._parts()[1].tenant.find({"type": "tenant"}, {"id": 1})
-            self._known |= {each["id"] async for each in found}
+            found = self._parts()[1].tenant.find({"type": "tenant"}, {"id": 1, "mark": 1})
+            self._known |= {each["id"]: each.get("mark", "") async for each in found}
             return sorted(self._known)
 
     async def has(self, tenant: str) -> bool:
@@ -120,10 +125,18 @@ class MongoStore:
             return False
         with unavailable_on_failure():
             where = {"tenant": tenant, "type": "tenant", "id": tenant}
-            if await self._parts()[1].tenant.find_one(where) is None:
-                return False
-        self._known.add(tenant)
+            found = await self._parts()[1].tenant.find_one(where)
+        if found is None:
+            return False
+        self._known[tenant] = found.get("mark", "")
         return True
+
+    async def fields(self, tenant: str) -> Fields:
+        """How the tenant's fields are sealed. Raises NotFound, Unavailable where the key is not theirs."""
+        await self._check(tenant)
+        if tenant not in self._fields:
+            self._fields[tenant] = fields_of(self._sealing, tenant, self._known[tenant])
+        return self._fields[tenant]
 
     async def close(self) -> None:
         """Finish what is under way and close the connections."""

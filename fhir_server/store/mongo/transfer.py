@@ -11,6 +11,7 @@ from fhir_server.store.migrate import Order, Part, Row
 from fhir_server.store.mongo import documents, schema
 from fhir_server.store.mongo.audit import key_of
 from fhir_server.store.mongo.errors import unavailable_on_failure
+from fhir_server.store.mongo.fields import Fields
 from fhir_server.store.mongo.schema import SHAPE_FIELDS, Document
 from fhir_server.store.mongo.store import MongoStore
 from fhir_server.store.mongo.transaction import DURABLE
@@ -76,7 +77,8 @@ class MongoSide:
         found = self._store.database[_COLLECTION.get(part, part)].find(
             where, sort=[(name, 1) for name in fields], limit=count
         )
-        return [_ROW[part](document) async for document in found]
+        opened = await self._store.fields(tenant)
+        return [_ROW[part](document, opened) async for document in found]
 
     async def replace(self, tenant: str, part: Part, gone: Sequence[Row], rows: Sequence[Row]) -> None:
         """Remove some rows and write others, in one transaction."""
@@ -84,13 +86,14 @@ class MongoSide:
             await self._replace(tenant, part, gone, rows)
 
     async def _replace(self, tenant: str, part: Part, gone: Sequence[Row], rows: Sequence[Row]) -> None:
+        fields = await self._store.fields(tenant)
         writes: list[_Write] = [DeleteOne(_at(tenant, part, row)) for row in gone]
         for row in rows:
             at = _at(tenant, part, row)
             if part == "writer":
                 writes.append(UpdateOne(at, _writer_update(tenant, row), upsert=True))
                 continue
-            writes.append(ReplaceOne(at, at | _DOCUMENT[part](tenant, row), upsert=True))
+            writes.append(ReplaceOne(at, at | _DOCUMENT[part](tenant, row, fields), upsert=True))
         database = self._store.database
 
         async def write(session: AsyncClientSession) -> None:
@@ -154,30 +157,30 @@ def _at(tenant: str, part: Part, row: Row) -> Document:
             return {"tenant": tenant, "type": "seal", "id": str(order[0])}
 
 
-def _resource_row(document: Document) -> Row:
+def _resource_row(document: Document, fields: Fields) -> Row:
     entries = sorted(
-        (shape, (entry["p"], *(entry[name] for name in names if name != "n")))
+        (shape, _entry_row(shape, (entry["p"], *(entry[name] for name in names if name != "n")), fields))
         for shape, names in SHAPE_FIELDS.items()
         for entry in document.get(shape, ())
     )
-    head = (document[name] for name in ("key", "version", "updated"))
-    return Row(
-        (document["type"], document["id"]),
-        (*head, tuple(document["patients"]), document["body"], tuple(entries)),
-    )
+    this = documents.stored(document, fields)
+    return Row((this.type, this.id), (this.key, this.version, this.updated, this.patients, this.body, tuple(entries)))
 
 
-def _history_row(document: Document) -> Row:
-    order = (document["type"], document["id"], document["version"])
-    values = (document[name] for name in ("key", "updated", "method"))
-    return Row(order, (*values, tuple(document["patients"]), document["body"]))
+def _entry_row(shape: str, row: tuple[Any, ...], fields: Fields) -> tuple[Any, ...]:
+    return fields.open_token(row) if shape == "token" else row
 
 
-def _kept_row(document: Document) -> Row:
+def _history_row(document: Document, fields: Fields) -> Row:
+    this = documents.stored(document, fields)
+    return Row((this.type, this.id, this.version), (this.key, this.updated, this.method, this.patients, this.body))
+
+
+def _kept_row(document: Document, _: Fields) -> Row:
     return Row((document["type"], document["id"]), (document["value"], document["expires"]))
 
 
-def _writer_row(document: Document) -> Row:
+def _writer_row(document: Document, _: Fields) -> Row:
     return Row((document["id"],), tuple(document.get("purged", (0, b""))))
 
 
@@ -189,40 +192,42 @@ def _writer_update(tenant: str, row: Row) -> Document:
     return update | ({"$set": {"purged": [number, hash_]}} if number else {"$unset": {"purged": ""}})
 
 
-def _audit_row(document: Document) -> Row:
+def _audit_row(document: Document, _: Fields) -> Row:
     values = (document[name] for name in ("id", "recorded", "body", "hash"))
     return Row((document["type"], document["number"]), (*values, tuple(sorted(document["found"]))))
 
 
-def _seal_row(document: Document) -> Row:
+def _seal_row(document: Document, _: Fields) -> Row:
     return Row((document["number"],), tuple(document[name] for name in ("body", "signature", "marks")))
 
 
-def _resource(tenant: str, row: Row) -> Document:
-    key, version, updated, patients, body, entries = row.values
+def _resource(tenant: str, row: Row, fields: Fields) -> Document:
+    key, version, updated, patients, plain, entries = row.values
+    body = fields.seal_body(plain, row.order[0], row.order[1], version)
     shapes: dict[str, list[tuple[Any, ...]]] = {}
     for shape, values in entries:
         shapes.setdefault(shape, []).append(values)
     made = {"key": key, "version": version, "updated": updated, "patients": list(patients), "body": body}
-    return made if body is None else made | {"at": key} | documents.indexed(tenant, key, shapes)
+    return made if body is None else made | {"at": key} | documents.indexed(tenant, key, shapes, fields)
 
 
-def _history(_: str, row: Row) -> Document:
-    key, updated, method, patients, body = row.values
+def _history(_: str, row: Row, fields: Fields) -> Document:
+    key, updated, method, patients, plain = row.values
+    body = fields.seal_body(plain, *row.order)
     return {"key": key, "updated": updated, "method": method, "patients": list(patients), "body": body}
 
 
-def _kept(_: str, row: Row) -> Document:
+def _kept(_: str, row: Row, __: Fields) -> Document:
     return {"value": row.values[0], "expires": row.values[1]}
 
 
-def _audit(_: str, row: Row) -> Document:
+def _audit(_: str, row: Row, __: Fields) -> Document:
     id_, recorded, body, hash_, found = row.values
     made = {"recorded": recorded, "body": body, "hash": hash_, "found": list(found)}
     return {"number": row.order[1], "key": key_of(id_)} | made
 
 
-def _seal(_: str, row: Row) -> Document:
+def _seal(_: str, row: Row, __: Fields) -> Document:
     body, signature, marks = row.values
     return {"number": row.order[0], "body": body, "signature": signature, "marks": marks}
 

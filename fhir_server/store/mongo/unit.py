@@ -5,6 +5,7 @@ them: each goes in one command, and the resources' own documents at once, so tha
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from pymongo import DeleteOne, InsertOne, UpdateOne
 from pymongo.asynchronous.client_session import AsyncClientSession
@@ -40,7 +41,7 @@ class MongoUnit:
 
     def __init__(self, reading: Reading, session: AsyncClientSession, clock: Clock, ids: Ids, suffix: str = "") -> None:
         self._reading, self._session = reading, session
-        self._database, self._tenant = reading.database, reading.tenant
+        self._database, self._tenant, self._fields = reading.database, reading.tenant, reading.fields
         self._clock, self._ids, self._suffix = clock, ids, suffix  # no suffix: a Unit for reading
         self._log = Log(self._database, session, self._tenant)
         self._versions: dict[tuple[str, str], tuple[int, int]] = {}  # version and key of what was read
@@ -53,14 +54,14 @@ class MongoUnit:
         """The current version, a deletion included; None when there never was one."""
         found = await self._database.resource.find_one(self._at(type_, id_), _CURRENT, session=self._session)
         self._versions[type_, id_] = (found["version"], found["key"]) if found is not None else (0, 0)
-        return documents.stored(found) if found is not None else None
+        return documents.stored(found, self._fields) if found is not None else None
 
     async def vread(self, type_: str, id_: str, version: int) -> Stored | None:
         """One version, a deletion included."""
         await self.flush()
         where = self._at(type_, id_) | {"version": version}
         found = await self._database.history.find_one(where, session=self._session)
-        return documents.stored(found) if found is not None else None
+        return documents.stored(found, self._fields) if found is not None else None
 
     async def search(self, query: Query) -> Page:
         """One page of the current resources for which the plan holds."""
@@ -70,7 +71,7 @@ class MongoUnit:
 
     async def explain(self, query: Query) -> Explained:
         """How that page is found; outside of the session, in which nothing can be explained."""
-        found = await explain.explain(self._database, self._tenant, query)
+        found = await explain.explain(self._database, self._tenant, self._fields, query)
         statements = [
             Statement(str(step.command), (), (*step.stages, *step.indexes), step.rows, step.examined)
             for step in found.steps
@@ -80,7 +81,7 @@ class MongoUnit:
     async def history(self, query: HistoryQuery) -> Page:
         """One page of versions, newest first."""
         await self.flush()
-        return await history.page(self._database, self._session, self._tenant, query)
+        return await history.page(self._database, self._session, self._tenant, self._fields, query)
 
     async def put(self, put: Put) -> Stored:
         """Store a version with its index entries and a change for the outbox. Raises VersionConflict."""
@@ -91,7 +92,8 @@ class MongoUnit:
             raise VersionConflict(current)
         version, key = current + 1, key or self._ids.creation_key()
         at, resources = self._at(put.type, put.id), self._database.resource
-        document = documents.of_put(self._tenant, put, version, key)
+        sealed = replace(put, body=self._fields.seal_body(put.body, put.type, put.id, version))
+        document = documents.of_put(self._tenant, sealed, version, key, self._fields)
         if current == 0:
             await resources.insert_one(document, session=self._session)
         else:
@@ -99,13 +101,14 @@ class MongoUnit:
             replaced = {"$set": {"until": put.updated}}
             self._history.append(UpdateOne(at | {"version": current}, replaced))
         self._versions[put.type, put.id] = (version, key)
-        self._history.append(InsertOne(history.of_put(self._tenant, put, version, key)))
+        self._history.append(InsertOne(history.of_put(self._tenant, sealed, version, key)))
         self._changes.append(at | {"version": version, "updated": put.updated, "key": key})
         return Stored(put.type, put.id, version, put.updated, put.body, key, put.patients, put.method)
 
     async def reindex(self, stored: Stored, entries: Entries) -> None:
         """Replace the index entries of a current version. Raises VersionConflict."""
-        indexed = documents.indexed(self._tenant, stored.key, documents.numbered(stored.type, entries))
+        rows = documents.numbered(stored.type, entries)
+        indexed = documents.indexed(self._tenant, stored.key, rows, self._fields)
         gone = {shape: "" for shape in SHAPES if shape not in indexed}
         change = {"$set": indexed} | ({"$unset": gone} if gone else {})
         at = self._at(stored.type, stored.id)
