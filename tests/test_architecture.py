@@ -1,6 +1,8 @@
 """Rules over the code itself: what may import what (architecture, "Imports point down only")."""
 
 import ast
+import re
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -98,3 +100,22 @@ def test_modules_stay_short() -> None:
         path = ROOT.joinpath(*name.split("."))
         path = path / "__init__.py" if path.is_dir() else path.with_suffix(".py")
         assert len(path.read_text(encoding="utf-8").splitlines()) <= 350, name
+
+
+@pytest.mark.requirement("R-C.2")
+def test_the_top_level_is_the_design_cards() -> None:
+    named = ("fhir_server", "profiles", "smart_auth", "subscriptions", "seed", "tests", "pyproject.toml", "README.md")
+    assert all((ROOT / name).exists() for name in named)
+    packages = {path.parent.name for path in ROOT.glob("*/__init__.py")}
+    assert packages == {"fhir_server", "profiles", "smart_auth", "subscriptions", "seed"}
+
+
+@pytest.mark.requirement("R-C.1")
+def test_the_design_cards_packages_are_used() -> None:
+    """Named as dependencies, and imported where each is good at something."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    wanted = [*project["dependencies"], *project["optional-dependencies"]["test"]]
+    names = {re.split(r"[^A-Za-z0-9.\-]", each)[0].lower() for each in wanted}
+    assert {"fastapi", "uvicorn", "pymongo", "authlib", "jsonschema", "pytest", "respx", "fhir.resources"} <= names
+    ours = {each.partition(".")[0] for tree in MODULES.values() for each in _imports(tree)}
+    assert {"fastapi", "uvicorn", "pymongo", "authlib", "jsonschema"} <= ours

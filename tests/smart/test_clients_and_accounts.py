@@ -91,6 +91,7 @@ def test_a_jwk_set_that_cannot_serve_is_refused(keys: Any) -> None:
         import_jwks({"keys": keys})
 
 
+@pytest.mark.requirement("R-6.6")
 async def test_a_password_is_checked_against_its_argon2id_hash() -> None:
     account = Account("anna", await accounts.hash_password("demo-anna"), "patient", "Patient/1")
     assert account.password_hash.startswith("$argon2id$")
