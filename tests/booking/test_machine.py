@@ -1,9 +1,11 @@
 """Whatever people do in whatever order, the clinic's books agree (R-10.5 to R-10.7); `make soak` walks longer."""
 
+import re
 from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, Phase, settings
+from hypothesis.errors import FlakyFailure
 from hypothesis.stateful import run_state_machine_as_test
 
 from fhir_server.booking import occupy, roles, slots, write_rules
@@ -69,5 +71,8 @@ BUGS = {
 def test_the_machine_finds_a_planted_bug(store_kind: str, bug: str, monkeypatch: pytest.MonkeyPatch) -> None:
     place, name, instead, told = BUGS[bug]
     monkeypatch.setattr(place, name, instead)
-    with pytest.raises(AssertionError, match=told):
+    with pytest.raises((AssertionError, FlakyFailure)) as caught:
         _run(store_kind, examples=20, derandomize=True, database=None)
+    # What several do at once on MongoDB need not go wrong again when it is tried again.
+    found = caught.value.exceptions if isinstance(caught.value, FlakyFailure) else (caught.value,)
+    assert any(re.search(told, str(each)) for each in found), found

@@ -60,16 +60,13 @@ def test_the_lines_of_the_readme_work(server: Server) -> None:
     curls, by_lee = ([line for line in every if ("$LEE" in line) is wanted] for wanted in (False, True))
     assert (len(curls), len(by_lee)) == (4, 1)
     _assert_lines_work(curls)
-    token = next(line for line in lines if line.startswith(".venv/bin/fhir-server token"))
-    words = [word.strip("'") for word in token.split()[1:]]
-    made = run(*words[:-1], server.data, "--origin", server.origin)
     lee = next(line for line in lines if line.startswith("LEE=$("))
     words = [word.strip("'") for word in lee[len("LEE=$(") : -1].split()[1:]]
     launching = run(*words[:-1], server.data, "--origin", server.origin).stdout.strip()
     launched = subprocess.run(["bash", "-eu", "-c", by_lee[0]], env={**os.environ, "LEE": launching}, check=True,
                               capture_output=True, text=True)  # fmt: skip
     assert '"launch"' in launched.stdout, launched.stdout
-    headers = {"Authorization": f"Bearer {made.stdout.strip()}"}
+    headers = {"Authorization": f"Bearer {launching}"}
     assert httpx.get(f"{server.base}/Appointment?_count=1", headers=headers).status_code == 200
 
 
