@@ -187,6 +187,7 @@ def _patients(count: int) -> Iterator[Resource]:
             "id": f"p{n}",
             "identifier": [{"system": "https://clinic.example/patients", "value": f"{n:06}"}],
             "name": [{"family": f"Family {n % 500}", "given": ["Ada", "Maria"]}],
+            "generalPractitioner": [{"reference": "Practitioner/lee"}],
             "telecom": [
                 {"system": "phone", "value": f"+49 30 {n:07}"},
                 {"system": "email", "value": f"p{n}@example.org"},
