@@ -167,10 +167,10 @@ def unlike(answer: Any) -> str:
     return f"{answer.status_code} {answer.headers.get('etag')} {text}"
 
 
-async def hunt(folder: Path, seed: int, count: int) -> int:
+async def hunt(kind: str, folder: Path, seed: int, count: int) -> int:
     """How many requests were sent; fails on the first leak, with what was asked."""
     rng = random.Random(seed)
-    whole = await make_harness("sqlite", folder / "whole")
+    whole = await make_harness(kind, folder / "whole")
     sent, state = 0, rng.getstate()
     await fill(whole, rng, PATIENTS)
     bare: dict[str, Harness] = {}
@@ -179,7 +179,7 @@ async def hunt(folder: Path, seed: int, count: int) -> int:
             name = " ".join(sorted(visible))
             if name not in bare:
                 rng.setstate(state)
-                bare[name] = await make_harness("sqlite", folder / (name.replace(" ", "-") or "none"))
+                bare[name] = await make_harness(kind, folder / (name.replace(" ", "-") or "none"))
                 await fill(bare[name], rng, tuple(visible))
     asker = Asker(rng)
     for _ in range(count):
@@ -201,12 +201,12 @@ async def hunt(folder: Path, seed: int, count: int) -> int:
 
 
 @pytest.mark.requirement("R-6.1", "R-6.2")
-async def test_nothing_outside_a_callers_access_appears(tmp_path: Path) -> None:
-    assert await hunt(tmp_path, 1, REQUESTS) == 2 * REQUESTS
+async def test_nothing_outside_a_callers_access_appears(store_kind: str, tmp_path: Path) -> None:
+    assert await hunt(store_kind, tmp_path, 1, REQUESTS) == 2 * REQUESTS
 
 
 @pytest.mark.soak
 @pytest.mark.requirement("R-6.1", "R-6.2")
-async def test_nothing_appears_in_a_long_hunt(tmp_path: Path) -> None:
+async def test_nothing_appears_in_a_long_hunt(store_kind: str, tmp_path: Path) -> None:
     for seed in range(2, 12):
-        await hunt(tmp_path / str(seed), seed, SOAK // 10)
+        await hunt(store_kind, tmp_path / str(seed), seed, SOAK // 10)
