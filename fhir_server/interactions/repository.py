@@ -99,9 +99,8 @@ class Repository:
 
         # What an own search parameter looks at can change while an Access is kept.
         where = bind() if self.clinic.custom else self.access.bound(query, letter, bind)
-        page = await self.unit.search(replace(query, where=where))
-        for id_, grant in (await self._sight.of_page(page.matches, query.type, letter)).items():
-            self._decide(query.type, id_, grant)
+        page = await self.unit.search(query if where is query.where else replace(query, where=where))
+        self.decided |= await self._sight.of_page(page.matches, query.type, letter)
         return page
 
     async def history(self, query: HistoryQuery, *, letter: str) -> Page:
