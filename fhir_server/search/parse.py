@@ -6,6 +6,7 @@ Source: FHIR R4 search.html.
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 from datetime import UTC, tzinfo
+from functools import lru_cache
 from typing import Literal
 from urllib.parse import parse_qsl
 
@@ -23,6 +24,8 @@ Total = Literal["none", "estimate", "accurate"]
 Pairs = tuple[tuple[str, str], ...]
 # Requests that are remembered, since callers ask the same again and again.
 _MOST_KNOWN = 1_024
+# Longer query strings are not remembered.
+_SHORT = 500
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +108,12 @@ class Parser:
 
 def pairs(query: str) -> list[tuple[str, str]]:
     """The pairs of a query string or a form body, decoded; empty values are kept."""
-    return parse_qsl(query, keep_blank_values=True)
+    return list(_known_pairs(query)) if len(query) <= _SHORT else parse_qsl(query, keep_blank_values=True)
+
+
+@lru_cache(maxsize=_MOST_KNOWN)
+def _known_pairs(query: str) -> Pairs:
+    return tuple(parse_qsl(query, keep_blank_values=True))
 
 
 @dataclass(slots=True)
