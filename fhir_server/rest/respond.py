@@ -30,7 +30,8 @@ def respond(request: Request, clinic: Clinic | None, answer: Answer) -> Response
         if clinic is not None and answer.status == 200 and _is_read(request):
             stored = answer.stored
             headers["content-location"] = f"{clinic.base_url}/{stored.type}/{stored.id}/_history/{stored.version}"
-    headers |= {name.lower(): value for name, value in answer.headers.items()}
+    if answer.headers:
+        headers |= {name.lower(): value for name, value in answer.headers.items()}
     if request.segments == ("metadata",):
         headers["access-control-allow-origin"] = "*"  # SMART App Launch: discovery is for any origin
     elif clinic is not None and "origin" in request.headers:

@@ -18,7 +18,7 @@ class Names:
         self._numbers: dict[str, int] = {}
         self._texts: dict[int, str] = {}
         self.last = 0
-        self.heads: dict[tuple[str, ...], bytes] = {}  # what entries begin with, as it is packed
+        self.heads: dict[tuple[object, ...], bytes] = {}  # what entries begin with, as it is packed
 
     def number(self, text: str) -> int:
         """The number of a text, which is written when it is new."""
@@ -34,7 +34,7 @@ class Names:
         self._remember(number, text)
         return number
 
-    def keep_head(self, beginning: tuple[str, ...], packed: bytes) -> bytes:
+    def keep_head(self, beginning: tuple[object, ...], packed: bytes) -> bytes:
         """Remember what entries begin with."""
         if len(self.heads) >= MOST_HEADS:
             self.heads.clear()

@@ -7,11 +7,12 @@ A body that is not such an object lies as it is. `unpack(pack(body)) == body`, a
 """
 
 import re
-from functools import lru_cache
+from collections.abc import Mapping
 from typing import Any
 
 import orjson
 
+from fhir_server.store.protocol import AuditEntry
 from fhir_server.store.sqlite.names import Names
 
 _TEXT, _UUID, _HEX, _REFERENCE, _VERSION, _NUMBER, _LIST = range(7)
@@ -25,48 +26,53 @@ _REFERENCE_FORM = re.compile(r"([A-Z][A-Za-z]{1,40})/([A-Za-z0-9\-.]{1,64})(?:/_
 def pack(body: bytes, names: Names) -> bytes:
     """The packed form."""
     members = _members(body)
-    packed = _packed(members, names) if members is not None else None
-    return packed if packed is not None else bytes((_PLAIN,)) + body
+    if members is not None and all(map(_is_packable, members, members.values())):
+        out = _begun("".join(members), {}, names)
+        for letter, value in members.items():
+            _put(out, letter, value, names)
+        return bytes(out)
+    return bytes((_PLAIN,)) + body
 
 
-def _packed(members: dict[str, Any], names: Names) -> bytes | None:
-    """The packed form of members; None when one of them cannot be packed."""
-    letters, values = "".join(members), tuple(members.values())
-    leading = _leading_names(letters)
-    # What entries begin with repeats with its names, all of it together.
-    beginning = (letters, *values[:leading])
-    head = names.heads.get(beginning)
-    if head is None:
-        if not all(type(value) is str for value in values[:leading]):
-            return None
-        head = names.keep_head(beginning, b"".join(map(_number, map(names.number, beginning))))
-    out = bytearray(head)
-    for letter, value in zip(letters[leading:], values[leading:], strict=True):
-        kind = type(value)
-        if kind is str:
-            if letter.isupper():
-                _put_number(out, names.number(value))
-            else:
-                _put_text(out, value, names)
-        elif letter.isupper():
-            return None
-        elif kind is int and value >= 0:
-            out.append(_NUMBER)
-            _put_number(out, value)
-        elif kind is list and all(type(item) is str for item in value):
-            out.append(_LIST)
-            _put_number(out, len(value))
-            for item in value:
-                _put_text(out, item, names)
-        else:
-            return None
+def pack_entry(entry: AuditEntry, names: Names) -> bytes:
+    """The packed form of an entry's body. What many entries begin with alike is packed once."""
+    if entry.parts is None:
+        return pack(entry.body, names)
+    head, rest = entry.parts
+    beginning = (head, *rest)
+    packed = names.heads.get(beginning)
+    if packed is None:
+        leading = orjson.loads(head + b"}")
+        packed = names.keep_head(beginning, bytes(_begun("".join((*leading, *rest)), leading, names)))
+    out = bytearray(packed)
+    for letter, value in rest.items():
+        _put(out, letter, value, names)
     return bytes(out)
 
 
-@lru_cache(maxsize=1_024)
-def _leading_names(letters: str) -> int:
-    """How many of the first members are names."""
-    return next((n for n, letter in enumerate(letters) if not letter.isupper()), len(letters))
+def _begun(letters: str, leading: Mapping[str, Any], names: Names) -> bytearray:
+    """The packed form of an entry with these members, up to the first that is not `leading`."""
+    out = bytearray()
+    _put_number(out, names.number(letters))
+    for letter, value in leading.items():
+        _put(out, letter, value, names)
+    return out
+
+
+def _put(out: bytearray, letter: str, value: Any, names: Names) -> None:
+    kind = type(value)
+    if letter.isupper():
+        _put_number(out, names.number(value))
+    elif kind is str:
+        _put_text(out, value, names)
+    elif kind is int:
+        out.append(_NUMBER)
+        _put_number(out, value)
+    else:
+        out.append(_LIST)
+        _put_number(out, len(value))
+        for item in value:
+            _put_text(out, item, names)
 
 
 def unpack(packed: bytes, names: Names) -> bytes:
@@ -94,12 +100,6 @@ def _members(body: bytes) -> dict[str, Any] | None:
     if type(members) is not dict or orjson.dumps(members) != body:
         return None
     return members if all(len(letter) == 1 for letter in members) else None
-
-
-def _number(value: int) -> bytes:
-    out = bytearray()
-    _put_number(out, value)
-    return bytes(out)
 
 
 def _put_number(out: bytearray, value: int) -> None:
