@@ -70,9 +70,11 @@ class Recorder:
             stored = shown[0]
             entity = f"{stored.type}/{stored.id}/_history/{stored.version}"
             return self._event(subtype(row), "R", entity=entity, patients=stored.patients)
-        version = f"/_history/{shown[0].version}" if len(shown) == 1 and found.id else ""
-        entity = f"{found.type}/{found.id}{version}" if found.type and found.id else ""
-        patients = shown[0].patients if len(shown) == 1 else _patients_of(shown)
+        is_one = len(shown) == 1
+        entity = f"{found.type}/{found.id}" if found.type and found.id else ""
+        if entity and is_one:
+            entity += f"/_history/{shown[0].version}"
+        patients = shown[0].patients if is_one else _patients_of(shown)
         if not patients and found.type == "Patient" and row.name == "operation":
             patients = (found.id,)
         query = "" if row.name in ("read", "vread") else _query(self._request, found)

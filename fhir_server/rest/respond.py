@@ -42,7 +42,7 @@ def respond(request: Request, clinic: Clinic | None, answer: Answer) -> Response
     if "content-type" in headers:
         return Response(answer.status, headers, answer.body)  # a handler that answers in a form of its own
     headers["content-type"], body = _represented(request, clinic, answer)
-    if headers["content-type"] not in _TYPES.values():
+    if body is not answer.body and headers["content-type"] not in _TYPES.values():
         # A Binary is whatever its sender said; no browser is to run it here.
         headers |= {"x-content-type-options": "nosniff", "content-disposition": "attachment"}
         headers["content-security-policy"] = "sandbox"

@@ -16,8 +16,11 @@ from fhir_server.store.protocol import AuditEntry
 from fhir_server.store.sqlite.names import Names
 
 _TEXT, _UUID, _HEX, _REFERENCE, _VERSION, _NUMBER, _LIST = range(7)
+# The members that name a resource, which is often read again.
+_COME_AGAIN = frozenset("et")
 # In the place of the letters' name, the numbers of which begin at 1.
 _PLAIN = 0
+_UUID_LENGTH = 36
 _UUID_FORM = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
 _HEX_FORM = re.compile(r"(?:[0-9a-f]{2}){4,120}")
 _REFERENCE_FORM = re.compile(r"([A-Z][A-Za-z]{1,40})/([A-Za-z0-9\-.]{1,64})(?:/_history/([1-9][0-9]{0,17}))?")
@@ -60,19 +63,21 @@ def _begun(letters: str, leading: Mapping[str, Any], names: Names) -> bytearray:
 
 
 def _put(out: bytearray, letter: str, value: Any, names: Names) -> None:
-    kind = type(value)
-    if letter.isupper():
-        _put_number(out, names.number(value))
-    elif kind is str:
-        _put_text(out, value, names)
-    elif kind is int:
+    if type(value) is str:
+        if letter in _COME_AGAIN:
+            out += _known_form(value, names)
+        elif letter.isupper():
+            _put_number(out, names.number(value))
+        else:
+            out += _form(value, names)
+    elif type(value) is int:
         out.append(_NUMBER)
         _put_number(out, value)
     else:
         out.append(_LIST)
         _put_number(out, len(value))
         for item in value:
-            _put_text(out, item, names)
+            out += _known_form(item, names)
 
 
 def unpack(packed: bytes, names: Names) -> bytes:
@@ -109,15 +114,26 @@ def _put_number(out: bytearray, value: int) -> None:
     out.append(value)
 
 
-def _put_text(out: bytearray, text: str, names: Names) -> None:
-    if len(text) == 36 and _UUID_FORM.fullmatch(text) is not None:
+def _known_form(text: str, names: Names) -> bytes:
+    """The form of a text that is likely to come again."""
+    form = names.forms.get(text)
+    if form is None:
+        form = _form(text, names)
+        names.keep_form(text, form)
+    return form
+
+
+def _form(text: str, names: Names) -> bytes:
+    """A text as it is written: by its kind."""
+    out = bytearray()
+    if len(text) == _UUID_LENGTH and _UUID_FORM.fullmatch(text) is not None:
         out.append(_UUID)
         out += bytes.fromhex(text.replace("-", ""))
     elif "/" in text and (match := _REFERENCE_FORM.fullmatch(text)) is not None:
         type_, id_, version = match.groups()
         out.append(_REFERENCE if version is None else _VERSION)
         _put_number(out, names.number(type_))
-        _put_text(out, id_, names)
+        out += _form(id_, names)
         if version is not None:
             _put_number(out, int(version))
     elif _HEX_FORM.fullmatch(text) is not None:
@@ -129,6 +145,7 @@ def _put_text(out: bytearray, text: str, names: Names) -> None:
         out.append(_TEXT)
         _put_number(out, len(encoded))
         out += encoded
+    return bytes(out)
 
 
 def _is_packable(letter: str, value: Any) -> bool:
