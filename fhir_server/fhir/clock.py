@@ -35,7 +35,12 @@ def _to_the_second(seconds: int) -> str:
 
 def http_date(micros: Micros) -> str:
     """An HTTP date (RFC 9110 §5.6.7): `Sun, 22 Nov 2026 18:51:00 GMT`."""
-    year, month, day, hour, minute, second, weekday, _, _ = time.gmtime(micros // 1_000_000)
+    return _http_date(micros // 1_000_000)
+
+
+@lru_cache(maxsize=4_096)
+def _http_date(seconds: int) -> str:
+    year, month, day, hour, minute, second, weekday, _, _ = time.gmtime(seconds)
     return f"{_DAYS[weekday]}, {day:02} {_MONTHS[month - 1]} {year:04} {hour:02}:{minute:02}:{second:02} GMT"
 
 
