@@ -204,7 +204,7 @@ def condition(sought: Sought) -> Sql:
 
 
 def interval_range(shape: str, param: int, sought: Interval, span: int, columns: str = "key") -> Sql:
-    """A SELECT over one class of length: bounds on the start of the interval, those that follow too, then on its end."""
+    """A SELECT over one class of length: bounds on the start of the interval, and on its end."""
     low = _lo_bounds(shape, sought.box, span)
     parts = [Sql("param = ?", (param,)), Sql("span = ?", (span,)), *low]
     if sought.unit is not None:
