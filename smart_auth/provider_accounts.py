@@ -39,8 +39,8 @@ async def find(unit: Unit, provider: Provider, claims: Mapping[str, Any], fhir_b
     who = digest(json.dumps([claims["iss"], claims["sub"]]))
     linked = await unit.peek(PERSON, who)
     name = linked.decode() if linked is not None else _name(provider, claims)
-    if linked is None and await unit.peek(ACCOUNT, name) is not None:
-        return None  # the account is somebody else's
+    if not name or (linked is None and await unit.peek(ACCOUNT, name) is not None):
+        return None  # there can be no such account, or it is somebody else's
     account = await accounts.load(unit, name)
     if (account is None and linked is not None) or (account is not None and account.disabled):
         return None
@@ -68,8 +68,10 @@ def _has_what_is_required(provider: Provider, claims: Mapping[str, Any]) -> bool
 
 
 def _name(provider: Provider, claims: Mapping[str, Any]) -> str:
+    """The account's name that the claim says; '' where it can be none."""
     value = claims.get(provider.account_claim)
-    return value.strip().lower() if isinstance(value, str) and len(value) <= 128 else ""
+    name = value.strip().lower() if isinstance(value, str) else ""
+    return name if accounts.NAME.fullmatch(name) is not None else ""
 
 
 async def _made(

@@ -115,7 +115,7 @@ async def begin(services: Services, tenant: str, request: Request, query: str, *
 async def _back(services: Services, tenant: str, request: Request, provider: Provider) -> Response:
     query = ""
     try:
-        given = forms.once(forms.pairs(request.url.query))
+        given = _given(request)
         pending = await _pending(services, tenant, request, provider, given.get("state", ""))
         query = pending.query
         client = _client(services)
@@ -127,11 +127,17 @@ async def _back(services: Services, tenant: str, request: Request, provider: Pro
             raise Refused("denied")
         claims = await client.redeem(provider, pending.begun, given["code"], _redirect_uri(services, tenant))
         session = await _sign_in(services, tenant, request, provider, claims, pending.begun.max_age_in_seconds)
-    except ValueError:
-        return await _refused(services, tenant, request, provider, Refused("state"))
     except Refused as error:
         return await _refused(services, tenant, request, provider, error, query)
     return await sign_ins.go_on(services, tenant, session, query)
+
+
+def _given(request: Request) -> dict[str, str]:
+    """The parameters of the callback. Raises InvalidRequest for one given twice, and Refused."""
+    try:
+        return forms.once(forms.pairs(request.url.query))
+    except ValueError as error:
+        raise Refused("state") from error
 
 
 async def _pending(services: Services, tenant: str, request: Request, provider: Provider, state: str) -> Pending:

@@ -327,7 +327,8 @@ async def test_failures_lock_the_name_as_wrong_passwords_do(site: Site, phone: A
 async def test_an_address_is_slowed_whatever_it_sends(site: Site, phone: Authenticator) -> None:
     page = await site.browser.get(LOGIN)
     for number in range(50):
-        check_refused(await send(site, page, f"nonsense {number}"))
+        other = replace(phone, id=bytes([number]) * 16)
+        check_refused(await send(site, page, other.use({"challenge": "eA", "rpId": "fhir.example.org"})))
     check_refused(await sign_in(site, phone))
     assert (await logins(site))[-1] == ("4", "locked")
 
@@ -414,7 +415,7 @@ async def test_passkeys_are_for_their_person(site: Site, phone: Authenticator) -
     assert (await site.browser.get(PASSKEYS)).headers["location"] == LOGIN
     await site.sign_in(LOGIN, "ben")
     page = await site.browser.get(PASSKEYS)
-    assert "my phone" not in page.text
+    assert "my phone<small>" not in page.text
     token = dict(Page(page).fields)["form_token"]
     fields = [("form_token", token), ("action", "remove"), ("passkey", passkeys.name_of(phone.id))]
     assert (await site.submit(PASSKEYS, fields)).status_code == 400
@@ -477,14 +478,11 @@ def _good() -> tuple[Party, bytes, Credential, Credential, bytes]:
 
 
 GOOD = _good()
-_ODD = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats() | st.text() | st.binary().map(encode),
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
-    max_leaves=5,
-)
+_LEAF = st.none() | st.booleans() | st.integers() | st.floats() | st.text() | st.binary().map(encode)
+_ODD = _LEAF | st.lists(_LEAF, max_size=3) | st.dictionaries(st.text(max_size=5), _LEAF, max_size=3)
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(data=st.data())
 def test_whatever_is_sent_is_refused_and_nothing_breaks(data: st.DataObject) -> None:
     """One part of a good answer replaced by anything, or one of its bytes changed."""

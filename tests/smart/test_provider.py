@@ -11,7 +11,7 @@ from urllib.parse import parse_qsl, urlencode, urlsplit
 import httpx
 import pytest
 import respx
-from joserfc import jwt
+from joserfc import jws
 from joserfc.jwk import ECKey, RSAKey
 
 from fhir_server.store.protocol import Unit
@@ -91,7 +91,7 @@ class OpenIdProvider:
         now = self.site.clock() // 1_000_000
         claims = {"iss": ISSUER, "aud": CLIENT, "iat": now, "exp": now + 300, "nonce": self.asked["nonce"]}
         said = {name: value for name, value in (claims | self.claims).items() if value is not None}
-        return jwt.encode(self.header, said, self.key, algorithms=[self.header["alg"]])
+        return jws.serialize_compact(self.header, json.dumps(said).encode(), self.key, algorithms=[self.header["alg"]])
 
     async def go(self, url: str = LOGIN) -> dict[str, str]:
         """Follow the browser from a page of ours to the provider; what it brings along."""
@@ -173,7 +173,7 @@ async def test_from_the_app_to_the_provider_and_back_with_a_token(site: Site, pr
     assert (await site.get("Patient/anna", body["access_token"])).status_code == 200
     assert provider.faults == []
     assert [event[:2] for event in await site.audited()] == [
-        ("account-link", "0"), ("login", "0"), ("consent", "0"), ("token", "0"),
+        ("account-link", "0"), ("login", "0"), ("consent", "0"), ("token", "0"), ("read", "0"),
     ]  # fmt: skip
 
 
@@ -505,7 +505,8 @@ async def test_the_client_may_send_its_secret_by_form_or_have_none(site: Site, p
         ({"issuer": "login.example.net"}, "issuer"), ({"issuer": "https://x/?a"}, "issuer"),
         ({"issuer": "https://user@x/"}, "issuer"), ({"algorithms": ["none"]}, "algorithms"),
         ({"algorithms": ["HS256"]}, "algorithms"), ({"algorithms": []}, "algorithms"), ({"scope": "email"}, "scope"),
-        ({"accounts": "create"}, "the file"), ({"roles": {"claim": "x", "values": {"a": "practitioner"}}}, "roles"),
+        ({"accounts": "create"}, "the file"), ({"roles": {"claim": "x", "values": {"a": "practitioner"}}}, "the file"),
+        ({"fhir-user-claim": "x", "accounts": "link"}, "accounts"),
         ({"accounts": "create", "fhir-user-claim": "x", "roles": {"claim": "x", "values": {"a": "root"}}}, "roles"),
         ({"secret": "x"}, "the file"), ({"name": ""}, "name"),
         ({"client-authentication": "private_key_jwt"}, "client-"),
