@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 
 from fhir_server.app import make_app, make_parts
 from fhir_server.settings import Settings
-from fhir_server.store.protocol import Unit
-from smart_auth import accounts, ceremony, passkeys
+from fhir_server.store.protocol import AuditQuery, Unit
+from smart_auth import accounts, ceremony, passkeys, totp
 from smart_auth.accounts import Account
 from smart_auth.passkeys import Party, Unverified
 from smart_auth.urls import TenantUrls
@@ -138,8 +138,6 @@ async def test_what_the_browser_makes_a_passkey_by(site: Site) -> None:
 
 async def test_no_code_is_asked_beside_a_passkey(site: Site, phone: Authenticator) -> None:
     """It is two factors: the authenticator, and what it verifies its person by."""
-    from smart_auth import totp
-
     await site.write(lambda unit: totp.set_up(unit, site.parts.services.seal, "anna", "demo"))
     assert (await sign_in(site, phone)).status_code == 303
 
@@ -199,6 +197,14 @@ async def test_it_is_audited(site: Site, phone: Authenticator) -> None:
         ("passkey-add", "0", ""), ("login", "0", ""), ("passkey-add", "4", "failed"), ("passkey-remove", "0", ""),
         ("login", "4", "failed"),
     ]  # fmt: skip
+
+    async def work(unit: Unit) -> Any:
+        return await unit.audited(AuditQuery(count=1000))
+
+    bodies = b"".join(entry.body for entry in await site.parts.store.run("demo", work, write=False))
+    assert bodies.count(b"method=passkey") == 2
+    for secret in (encode(phone.id), encode(phone.handle), passkeys.name_of(phone.id)):
+        assert secret.encode() not in bodies
 
 
 # Attacks on signing in

@@ -14,7 +14,7 @@ import respx
 from joserfc import jws
 from joserfc.jwk import ECKey, RSAKey
 
-from fhir_server.store.protocol import Unit
+from fhir_server.store.protocol import AuditQuery, Unit
 from smart_auth import accounts, provider_accounts, providers, seals
 from smart_auth.accounts import NO_PASSWORD, Account
 from tests.smart.site import ORIGIN, Page, Site, challenge, open_site
@@ -494,6 +494,23 @@ async def test_the_client_may_send_its_secret_by_form_or_have_none(site: Site, p
         assert sent.items() <= form.items()
         assert ("client_secret" in form) is ("client_secret" in sent)
         assert "authorization" not in provider.exchange.calls.last.request.headers
+
+
+async def test_nothing_of_it_is_in_the_log(site: Site, provider: OpenIdProvider) -> None:
+    """But why somebody was refused: no state, code, token or secret, nor what the provider calls people."""
+    provider.claims = {"sub": "subject-77", "preferred_username": "somebody.else"}
+    await provider.sign_in()
+    asked, token = provider.asked, provider.id_token()
+    await provider.go()
+    await provider.back(code=None, error="access_denied", error_description="private-words")
+
+    async def work(unit: Unit) -> Any:
+        return await unit.audited(AuditQuery(count=1000))
+
+    bodies = b"".join(entry.body for entry in await site.parts.store.run("demo", work, write=False))
+    assert bodies.count(b"method=provider") == 2
+    hidden = (asked["state"], asked["nonce"], "the-code", token, SECRET, "subject-77", "somebody.else", "private-words")
+    assert [each for each in hidden if each.encode() in bodies] == []
 
 
 # The configuration
