@@ -201,12 +201,12 @@ SCRIPT = f'<script src="{ORIGIN}/demo/auth/passkeys.js" defer></script>'
 
 
 async def test_pages_cannot_be_framed_cached_or_leaked_and_run_no_other_script(site: Site) -> None:
-    await site.browser.get(f"{ORIGIN}/demo/auth/login")
+    login = await site.browser.get(f"{ORIGIN}/demo/auth/login")
     consent = await site.sign_in(site.authorize_url(), "anna")
-    pages = [consent, await site.browser.get(f"{ORIGIN}/demo/auth/login"),
+    pages = [consent, login, await site.browser.get(f"{ORIGIN}/demo/auth/login"),
              await site.browser.get(f"{ORIGIN}/demo/auth/authorize")]  # fmt: skip
     pages.append(await site.press(consent, "deny"))
-    assert [SCRIPT in page.text for page in pages] == [False, True, False, False]
+    assert [SCRIPT in page.text for page in pages] == [False, True, False, False, False]
     for page in pages:
         policy = page.headers["content-security-policy"]
         assert "default-src 'none'" in policy
