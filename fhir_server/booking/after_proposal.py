@@ -53,5 +53,5 @@ async def _confirm_by_rule(repository: Repository, stored: Stored, wanted: Wante
     author = await configuration.author(repository, wanted.rules.service)
     rule = f"R-10.2 auto-confirmation by {wanted.rules.service}"
     newest = await repository.put(stored, booked, rule=rule, rule_author=author)
-    await slots.settle_all(repository, stored.id, None, wanted)
+    await slots.settle_all(repository, stored.id, wanted)
     return newest

@@ -48,7 +48,7 @@ async def hold(repository: Repository, wanted: Wanted) -> Stored:
     await holds.place(repository, stored.id, wanted, ends)
     await slots.mark_held(repository, wanted)
     await repository.unit.keep(HOLDER, stored.id, _who(repository), ends)
-    await contested.mark(repository, stored, None, wanted)
+    await contested.mark(repository, held, None, wanted)
     return stored
 
 
@@ -90,8 +90,8 @@ async def book_held(repository: Repository, stored: Stored, given: Resource) -> 
         accept(after, wanted)
         repository.because, rule = "", repository.because or "ITI-117 held time booked by its holder"
         booked = await repository.put(stored, after, rule=rule)
-        await slots.settle_all(repository, stored.id, None, wanted)
-        await contested.mark(repository, booked, before, wanted)
+        await slots.settle_all(repository, stored.id, wanted)
+        await contested.mark(repository, after, before, wanted)
     else:
         booked = await _propose_held(repository, stored, after, wanted)
     await repository.unit.take(HOLDER, stored.id)
@@ -106,7 +106,7 @@ async def _propose_held(repository: Repository, stored: Stored, after: Resource,
     after = await proposal.prepare(repository, after, wanted, own_id=stored.id)
     own.set_tags(after, [*(t for t in tags if t["system"] != own.SUBMITTER), *own.own_tags(after)])
     proposed = await repository.put(stored, after, rule="ITI-117 held time proposed by its holder")
-    await slots.settle_all(repository, stored.id, None, wanted)
+    await slots.settle_all(repository, stored.id, wanted)
     return await after_proposal.follow_up_now(repository, proposed, await look_up(repository, after))
 
 

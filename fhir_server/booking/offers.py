@@ -156,9 +156,9 @@ async def _book(repository: Repository, stored: Stored, appointment: Resource, s
     accept(after, wanted)
     own.tag(after, own.BOOKING, "offered", on=False)
     own.tag(after, own.BOOKING, "contested", on=False)
-    booked = await repository.put(stored, after, rule=f"{_RULE} offered by {by} accepted")
-    await slots.settle_all(repository, stored.id, appointment, wanted)
-    await contested.mark(repository, booked, appointment, wanted)
+    await repository.put(stored, after, rule=f"{_RULE} offered by {by} accepted")
+    await slots.settle_all(repository, stored.id, wanted, appointment)
+    await contested.mark(repository, after, appointment, wanted)
 
 
 async def _release(repository: Repository, appointment_id: str, offer: list[Any]) -> None:

@@ -23,6 +23,7 @@ from fhir_server.booking import (
     visits,
     waitlist,
 )
+from fhir_server.booking.conflicts import look_near
 from fhir_server.booking.contested import mark
 from fhir_server.booking.guards import guard_slots
 from fhir_server.booking.occupy import accept, occupy
@@ -46,6 +47,8 @@ async def appointment(repository: Repository, before: Resource | None, after: Re
     wanted = await look_up(repository, after)
     await guard_slots(repository, (slot.stored.id for slot in wanted.slots))
     old, new = (before or {}).get("status"), after["status"]
+    if {old, new} & (OCCUPYING | OPEN) and (old != new or not _takes_the_same(before or {}, after)):
+        await look_near(repository, after, wanted)
     if not repository.is_import:
         await _check(repository, before, after, wanted)
         if before is None and new == "proposed":
@@ -94,13 +97,14 @@ def _then_settle(repository: Repository, before: Resource | None, after: Resourc
     ends_open = old in OPEN and new not in OPEN
     waits = new == "waitlist" and old != new  # it keeps nothing from others any more
     if old in OCCUPYING or new in OCCUPYING or ends_open or waits:
-        repository.then(lambda stored: slots.settle_all(repository, stored.id, before, wanted))
+        moved_from = before if before is not None and before.get("slot") != after.get("slot") else None
+        repository.then(lambda stored: slots.settle_all(repository, stored.id, wanted, moved_from))
     if ends_open:
         repository.then(lambda stored: offers.forget(repository, stored.id))
     if new == "waitlist":
         repository.then(lambda stored: _tell_who_waits(repository, stored))
     if (old in OPEN | OCCUPYING or new in OPEN | OCCUPYING) and (old != new or times.is_moved(before, after)):
-        repository.then(lambda stored: mark(repository, stored, before, wanted))
+        repository.then(lambda _: mark(repository, after, before, wanted))
 
 
 async def _tell_who_waits(repository: Repository, stored: Stored) -> None:
