@@ -8,7 +8,7 @@ from typing import Any
 
 import orjson
 
-from fhir_server.booking import after_proposal, contested, holds, identity, proposal, slots, times
+from fhir_server.booking import after_proposal, contested, holds, identity, proposal, slots, taking_part, times
 from fhir_server.booking.occupy import accept, occupy
 from fhir_server.booking.states import OPEN, PATIENTS, STAFF
 from fhir_server.booking.wanted import Wanted, look_up
@@ -85,6 +85,8 @@ async def book_held(repository: Repository, stored: Stored, given: Resource) -> 
     after = _merged(before, given)
     own.tag(after, own.BOOKING, "held", on=False)
     if is_decider(repository):
+        await taking_part.check(repository, before, after)
+        taking_part.require_patient(after)
         await occupy(repository, stored.id, after, wanted)
         after["status"] = "booked"
         accept(after, wanted)
