@@ -43,6 +43,7 @@ class Repository:
         self.because = ""  # what a rule decided of the resource at hand, for the audit
         self.decided: dict[tuple[str, str], Grant] = {}  # which grant let a resource through
         self.noted: list[Noted] = []  # what the audit is told beside the changes
+        self.known: dict[str, Any] = {}  # what rules have found out in this Unit
         self._followers: list[Follower] = []
         self._sight = Sight(unit, clinic, access)
         self._is_current = False
