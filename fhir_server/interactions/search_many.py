@@ -4,19 +4,17 @@ Each type is asked for a page after the same place, and the pages are merged: cr
 types alike.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import cmp_to_key
 from typing import Any
 
-from fhir_server.fhir import json
 from fhir_server.fhir.errors import BadRequest, Forbidden, NotFound
-from fhir_server.interactions import include, paging, search_type
+from fhir_server.interactions import include, order, paging, search_type
 from fhir_server.interactions.call import Answer, Call, Pairs
 from fhir_server.interactions.repository import Repository
-from fhir_server.search.matches import sort_values
 from fhir_server.search.parse import Include, SearchRequest
-from fhir_server.search.plan import EVERYTHING, Node, Sort, Target, Test, all_of, any_of
+from fhir_server.search.plan import EVERYTHING, Node, Target, Test, all_of, any_of
 from fhir_server.store.protocol import Page, Stored
 
 # Types that are not among the stored resources: they are sought on their own.
@@ -78,12 +76,15 @@ async def answer(
     includes: dict[Include, None] = {}
     for type_, node in within.items():
         request = search_type.read(replace(call, type=type_), criteria)
+        search_type.refuse_contained(request)
         query = search_type.query_of(replace(call, type=type_), replace(request, where=all_of(node, request.where)))
         pages.append(await repository.search(replace(query, after=place)))
         count = query.count
         includes |= dict.fromkeys(request.includes)
-        found += [(_place(repository, stored, request.sort), stored) for stored in pages[-1].matches]
-    found.sort(key=cmp_to_key(_comparison(request.sort)))
+        found += [
+            (order.place(repository.clinic.extractor, stored, request.sort), stored) for stored in pages[-1].matches
+        ]
+    found.sort(key=cmp_to_key(order.comparison(request.sort)))
     more = len(found) > count or any(page.next is not None for page in pages)
     kept = found[:count]
     totals = [page.total for page in pages]
@@ -95,26 +96,3 @@ async def answer(
     request = replace(request, includes=tuple(includes))
     included = await include.included(repository, request, page.matches)
     return search_type.bundled(call, repository, replace(request, applied=applied), page, included, path, pairs)
-
-
-def _place(repository: Repository, stored: Stored, sorts: Sequence[Sort]) -> tuple[Any, ...]:
-    if not sorts:
-        return (stored.key,)
-    assert stored.body is not None
-    entries = repository.clinic.extractor.entries(json.parse(stored.body))
-    return (*sort_values(entries, sorts), stored.key)
-
-
-def _comparison(sorts: Sequence[Sort]) -> Callable[[Placed, Placed], int]:
-    """Which of two comes first: by the sort keys, missing values last, then by creation."""
-
-    def compare(one: Placed, other: Placed) -> int:
-        for left, right, sort in zip(one[0], other[0], sorts, strict=False):
-            if left == right:
-                continue
-            if left is None or right is None:
-                return 1 if left is None else -1
-            return -1 if (left < right) != sort.descending else 1
-        return -1 if one[0][-1] < other[0][-1] else 1
-
-    return compare

@@ -38,6 +38,8 @@ _MODES = ("full", "normative", "terminology")
 _MOST_KEPT = 256
 # Parameters without an expression, whose meaning is in the code.
 _BY_CODE = frozenset({fulltext.TEXT, fulltext.CONTENT, "_filter"})
+# Parameters that R4 describes and has no SearchParameter for.
+_WITHOUT_DEFINITION = ("_contained", "_containedType")
 _SYSTEM_LEVEL = ("history-system", "search-system", "transaction", "batch")
 
 
@@ -144,6 +146,8 @@ def _resource(
     if type_ in referrers and not apart:
         made["searchRevInclude"] = referrers[type_]
     made["searchParam"] = [{"name": p.code, "definition": p.url, "type": p.type} for p in searchable]
+    if not apart:
+        made["searchParam"] += [{"name": name, "type": "token"} for name in _WITHOUT_DEFINITION]
     return made
 
 

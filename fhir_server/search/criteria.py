@@ -32,8 +32,6 @@ _READERS["composite"] = {"": sought.together(_READERS)}
 _UNSERVED = frozenset({"_type"})
 _REFUSED = {
     "_query": "This server has no named queries.",
-    "_contained": "This server finds resources, not what is contained in them: '_contained' can be false only.",
-    "_containedType": "This server finds resources, not what is contained in them.",
 }
 _OF_CODES = ("in", "not-in", "above", "below")
 _WITHOUT_MISSING = frozenset({"composite", "special"})
@@ -272,7 +270,7 @@ def points_at(parameter: Parameter, type_: str) -> bool:
 
 def _refuse(name: str, whole: str, value: str) -> None:
     """What R4 has and this server has not: not even lenient handling drops it, for it says what is sought."""
-    if value and (name, value) != ("_contained", "false"):
+    if value:
         raise BadRequest(_REFUSED[name], expression=whole, code="not-supported")
 
 
