@@ -24,12 +24,8 @@ Placed = tuple[tuple[Any, ...], Stored]
 
 async def system(call: Call, repository: Repository) -> Answer:
     """A searchset of the types that `_type` names, or of all that the caller may search."""
-    named = [type_ for name, value in call.query if name == "_type" for type_ in value.split(",") if type_]
     known = call.clinic.server.definitions.resource_types
-    for type_ in named:
-        if type_ not in known or type_ in _APART:
-            raise BadRequest(f"'_type': '{type_[:64]}' cannot be searched here.", expression="_type")
-    types = tuple(dict.fromkeys(named)) or _allowed(repository, sorted(known - _APART))
+    types = _named(call) or _allowed(repository, sorted(known - _APART))
     return await answer(call, repository, "", dict.fromkeys(types, EVERYTHING))
 
 
@@ -40,13 +36,24 @@ async def compartment(call: Call, repository: Repository) -> Answer:
         raise NotFound(f"{call.type} is no compartment of FHIR R4.", code="not-supported")
     path = f"{call.type}/{call.id}/{call.other}"
     if call.other == "*":
-        types = _allowed(repository, sorted(type_ for type_, codes in members.items() if codes and type_ not in _APART))
-        within = {type_: inside(call, members[type_]) for type_ in types}
+        types = sorted(type_ for type_, codes in members.items() if codes and type_ not in _APART)
+        named = _named(call)
+        allowed = [type_ for type_ in named if type_ in types] if named else _allowed(repository, types)
+        within = {type_: inside(call, members[type_]) for type_ in allowed}
         return await answer(call, repository, path, within)
     if not members.get(call.other) or call.other in _APART:
         raise NotFound(f"{call.other} is not in the compartment of a {call.type}.", code="not-supported")
     one = replace(call, type=call.other, id="", other="")
     return await search_type.answer(one, repository, path, inside(call, members[call.other]))
+
+
+def _named(call: Call) -> tuple[str, ...]:
+    """The types that `_type` names, each once. Raises BadRequest."""
+    named = [type_ for name, value in call.query if name == "_type" for type_ in value.split(",") if type_]
+    for type_ in named:
+        if type_ not in call.clinic.server.definitions.resource_types or type_ in _APART:
+            raise BadRequest(f"'_type': '{type_[:64]}' cannot be searched here.", expression="_type")
+    return tuple(dict.fromkeys(named))
 
 
 def _allowed(repository: Repository, types: Sequence[str]) -> tuple[str, ...]:
@@ -91,7 +98,7 @@ async def answer(
     total = sum(t for t in totals if t is not None) if None not in totals else None
     is_exact = all(page.total_is_exact for page in pages)
     page = Page([stored for _, stored in kept], kept[-1][0] if more and kept else None, total, is_exact)
-    types = [("_type", ",".join(within))] if path == "" and len(pairs) != len(criteria) else []
+    types = [("_type", ",".join(within))] if is_search and len(pairs) != len(criteria) else []
     applied = (*types, *request.applied) if is_search else tuple(pairs)
     request = replace(request, includes=tuple(includes))
     included = await include.included(repository, request, page.matches)

@@ -43,10 +43,13 @@ def wanted(headers: Mapping[str, str], query: str) -> Format:
     accept = headers.get("accept")
     if accept is None or accept in ("*/*", JSON):
         return "json"
+    ranges = [[text.strip().lower() for text in part.split(";")] for part in accept.split(",")]
+    refused = {_NAMES.get(name) for name, *parameters in ranges if "*" not in name and _is_refused(parameters)}
     best: tuple[float, Format] | None = None
-    for part in accept.split(","):
-        name, *parameters = (text.strip() for text in part.split(";"))
-        found, quality = _NAMES.get(name.lower()), _quality(parameters)
+    for name, *parameters in ranges:
+        found, quality = _NAMES.get(name), _quality(parameters)
+        if found in refused and "*" in name:
+            found = "xml" if "xml" not in refused else None
         if found is not None and "/" in name and quality > 0 and (best is None or quality > best[0]):
             best = quality, found
     if best is None:
@@ -91,6 +94,11 @@ def _by_parameter(text: str) -> Format:
         told = f"{_ONLY}; '_format' is another.{_NOT_HERE if name in _NDJSON else ''}"
         raise NotAcceptable(told, expression="_format")
     return found
+
+
+def _is_refused(parameters: list[str]) -> bool:
+    """Whether the quality is 0 for every version."""
+    return _quality([each for each in parameters if not each.lower().startswith("fhirversion")]) == 0
 
 
 def _quality(parameters: list[str]) -> float:

@@ -237,7 +237,7 @@ class Criteria:
 
     def _reader(self, parameter: Parameter, modifier: str, whole: str) -> Read:
         readers = _READERS[parameter.type]
-        if modifier in readers and (modifier != "text" or self.texts) and not whole.endswith(":"):
+        if modifier in readers and self._applies(parameter, modifier) and not whole.endswith(":"):
             return readers[modifier]
         if parameter.type == "token" and modifier == "not":
             return readers[""]
@@ -250,10 +250,14 @@ class Criteria:
             expression=whole,
         )
 
+    def _applies(self, parameter: Parameter, modifier: str) -> bool:
+        """Whether a modifier that readers of the type have is one for this parameter."""
+        if modifier == "of-type":
+            return any(path.type == "Identifier" for path in parameter.paths)
+        return modifier != "text" or self.texts
+
     def _modifiers(self, parameter: Parameter) -> str:
-        names = ["missing", *filter(None, _READERS[parameter.type])]
-        if not self.texts and "text" in names:
-            names.remove("text")
+        names = ["missing", *(n for n in _READERS[parameter.type] if n and self._applies(parameter, n))]
         if parameter.type in _WITHOUT_MISSING:
             names.remove("missing")
         if parameter.type == "token":

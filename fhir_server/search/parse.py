@@ -108,8 +108,11 @@ class Parser:
 
 
 def pairs(query: str) -> list[tuple[str, str]]:
-    """The pairs of a query string or a form body, decoded; empty values are kept."""
-    return parse_qsl(query, keep_blank_values=True)
+    """The pairs of a query string, decoded; empty values are kept. Raises BadRequest."""
+    try:
+        return parse_qsl(query, keep_blank_values=True, errors="strict")
+    except UnicodeDecodeError as error:
+        raise BadRequest("The query is not UTF-8.", code="structure") from error
 
 
 @dataclass(slots=True)
