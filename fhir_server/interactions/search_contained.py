@@ -13,6 +13,7 @@ from fhir_server.fhir import json
 from fhir_server.interactions import bundle, contained, order, paging, subset
 from fhir_server.interactions.call import Answer, Call, Pairs
 from fhir_server.interactions.repository import Repository
+from fhir_server.search.matches import comparison
 from fhir_server.search.parse import SearchRequest
 from fhir_server.search.plan import Position, Query, Test, Token, all_of
 from fhir_server.store.protocol import Page, Stored
@@ -74,7 +75,7 @@ class Search:
             page = await self._page(source, replace(self.query, after=after, count=count, total=None))
             more = more or page.next is not None
             found += [(order.place(extractor, each, self.query.sort), source, each) for each in page.matches]
-        found.sort(key=cmp_to_key(order.comparison(self.query.sort)))
+        found.sort(key=cmp_to_key(comparison(self.query.sort)))
         return found[:count], more or len(found) > count
 
     async def _page(self, source: str, query: Query, of: tuple[str, str] | None = None) -> Page:

@@ -13,6 +13,7 @@ from fhir_server.fhir.errors import BadRequest, Forbidden, NotFound
 from fhir_server.interactions import include, order, paging, search_type
 from fhir_server.interactions.call import Answer, Call, Pairs
 from fhir_server.interactions.repository import Repository
+from fhir_server.search.matches import comparison
 from fhir_server.search.parse import Include, SearchRequest
 from fhir_server.search.plan import EVERYTHING, Node, Target, Test, all_of, any_of
 from fhir_server.store.protocol import Page, Stored
@@ -91,7 +92,7 @@ async def answer(
         found += [
             (order.place(repository.clinic.extractor, stored, request.sort), stored) for stored in pages[-1].matches
         ]
-    found.sort(key=cmp_to_key(order.comparison(request.sort)))
+    found.sort(key=cmp_to_key(comparison(request.sort)))
     more = len(found) > count or any(page.next is not None for page in pages)
     kept = found[:count]
     totals = [page.total for page in pages]
