@@ -102,10 +102,10 @@ def sources(type_: str, sort: Sort, own: Node | None) -> Sequence[Sql]:
     return found
 
 
-def walk(query: Query, source: Sql, rest: Sql, *, is_single: bool) -> Sql:
+def walk(query: Query, source: Sql, rest: Sql, *, is_single: bool, by_key: bool = True) -> Sql:
     """Keys and sort values of one part, in order, from the last page's place on, each resource at its first entry.
 
-    `is_single`: a resource has one entry, and none nearer need be looked for.
+    `is_single`: a resource has one entry, and none nearer need be looked for. Not `by_key`: equals in any order.
     """
     sort = query.sort[0]
     nearer = ">" if sort.descending else "<"
@@ -127,5 +127,5 @@ def walk(query: Query, source: Sql, rest: Sql, *, is_single: bool) -> Sql:
         + source
         + Sql(") AS d WHERE ")
         + join(parts, " AND ")
-        + Sql(f" ORDER BY s0 {direction}, key")
+        + Sql(f" ORDER BY s0 {direction}" + (", key" if by_key else ""))
     )

@@ -100,7 +100,7 @@ def choose(connection: apsw.Connection, estimates: Estimates, query: Query) -> R
         if len(query.sort) == 1:
             return Route("sort walk", own, counts, _sort_walk(query, conditions, own, leader))
         one = replace(query, sort=query.sort[:1], after=None)
-        return Route("group walk", own, counts, (*_sort_walk(one, conditions, own, leader), ()))
+        return Route("group walk", own, counts, (*_sort_walk(one, conditions, own, leader, by_key=False), ()))
     if query.sort or least < BROAD:
         return Route("candidates", leader, counts, ((_candidates(query, conditions, leader),),))
     return Route("walk", leader, counts, ((_walk(query, conditions, leader),),))
@@ -119,11 +119,11 @@ def _rows(connection: apsw.Connection, query: Query, route: Route) -> Iterator[R
                 yield row
 
 
-def _walked(connection: apsw.Connection, route: Route, query: Query, also: Sql) -> Iterator[Row]:
+def _walked(connection: apsw.Connection, route: Route, query: Query, also: Sql, *, by_key: bool) -> Iterator[Row]:
     """The keys and values in the order of one sort key, of what a condition lets through besides the query's own."""
     conditions = query.where.nodes if isinstance(query.where, All) else (query.where,)
     leader = min(route.counts, key=lambda node: route.counts[node]) if route.counts else None
-    steps = _sort_walk(query, conditions, _bounds_of(query.sort[0], conditions), leader, also)
+    steps = _sort_walk(query, conditions, _bounds_of(query.sort[0], conditions), leader, also, by_key=by_key)
     return _rows(connection, query, Route("sort walk", None, {}, steps))
 
 
@@ -202,7 +202,13 @@ def _in_order_of_creation(query: Query, driver: Sql, others: All) -> Sql:
 
 
 def _sort_walk(
-    query: Query, conditions: tuple[Node, ...], own: Node | None, leader: Node | None, also: Sql = TRUE
+    query: Query,
+    conditions: tuple[Node, ...],
+    own: Node | None,
+    leader: Node | None,
+    also: Sql = TRUE,
+    *,
+    by_key: bool = True,
 ) -> tuple[tuple[Sql, ...], ...]:
     """Through the index of the one sort parameter; then through what has no entry there, in order of creation.
 
@@ -210,7 +216,13 @@ def _sort_walk(
     """
     sort, rest = query.sort[0], _others(conditions, own)
     with_entry = tuple(
-        order.walk(query, source, probe(query.type, rest, "d.key") + Sql(" AND ") + also, is_single=own is not None)
+        order.walk(
+            query,
+            source,
+            probe(query.type, rest, "d.key") + Sql(" AND ") + also,
+            is_single=own is not None,
+            by_key=by_key,
+        )
         for source in order.sources(query.type, sort, own)
     )
     if own is not None:

@@ -5,11 +5,11 @@ value of the first is probed; so no page costs more than some thousands of rows,
 """
 
 import json
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from itertools import groupby, islice
 from operator import itemgetter
-from typing import Any
+from typing import Any, Protocol
 
 import apsw
 
@@ -22,8 +22,13 @@ MOST = 4_096
 _FIRST, _LAST = -1, 1 << 62
 
 Row = tuple[Any, ...]  # creation key, then a value for each sort
-# The keys and values in the order of a query's one sort key, of what a condition on the key `d.key` lets through.
-Walk = Callable[[Query, Sql], Iterable[Row]]
+
+
+class Walk(Protocol):
+    """The keys and values in the order of a query's one sort key, of what a condition on `d.key` lets through."""
+
+    def __call__(self, query: Query, also: Sql, *, by_key: bool) -> Iterable[Row]:
+        """Those equal in the order of creation where it is `by_key`, else in any."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,13 +42,13 @@ class Grouped:
     def rows(self, query: Query) -> Iterator[Row]:
         """Keys and all sort values, in order, from the last page's place on."""
         if len(query.sort) == 1:
-            yield from self.walk(query, self._condition(query.type))
+            yield from self.walk(query, self._condition(query.type), by_key=True)
             return
         first = query.sort[0]
         place = (query.after[0], _FIRST) if query.after is not None else None
         while True:
             one = replace(query, sort=(first,), after=place)
-            for value, group in groupby(self.walk(one, self._condition(query.type)), key=itemgetter(1)):
+            for value, group in groupby(self._one(one), key=itemgetter(1)):
                 after = query.after[1:] if query.after is not None and query.after[0] == value else None
                 rest = replace(query, sort=query.sort[1:], after=after)
                 keys = [row[0] for row in islice(group, MOST + 1)]
@@ -55,6 +60,9 @@ class Grouped:
                     break
             else:
                 return
+
+    def _one(self, query: Query) -> Iterable[Row]:
+        return self.walk(query, self._condition(query.type), by_key=False)
 
     def _below(self, sort: Sort, value: Any) -> "Grouped":
         return replace(self, fixed=(*self.fixed, (sort, value)))
