@@ -5,6 +5,7 @@ import threading
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 from uuid import UUID
 
 # Microseconds since 1970-01-01T00:00:00Z: the one unit of time inside the server.
@@ -29,7 +30,12 @@ def instant(micros: Micros) -> str:
 
 def http_date(micros: Micros) -> str:
     """An HTTP date (RFC 9110 §5.6.7): `Sun, 22 Nov 2026 18:51:00 GMT`."""
-    year, month, day, hour, minute, second, weekday, _, _ = time.gmtime(micros // 1_000_000)
+    return _http_date(micros // 1_000_000)
+
+
+@lru_cache(maxsize=4_096)
+def _http_date(seconds: int) -> str:
+    year, month, day, hour, minute, second, weekday, _, _ = time.gmtime(seconds)
     return f"{_DAYS[weekday]}, {day:02} {_MONTHS[month - 1]} {year:04} {hour:02}:{minute:02}:{second:02} GMT"
 
 

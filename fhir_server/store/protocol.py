@@ -5,8 +5,8 @@ embedded store drives that coroutine to its end in its writer's thread, another 
 So work on a Unit awaits nothing but the Unit, and may run again from the start when a store has to retry.
 """
 
-from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any, Protocol, TypeVar
 
 from fhir_server.fhir.clock import Micros
@@ -119,12 +119,14 @@ class HistoryQuery:
 class AuditEntry:
     """One thing that happened. `body` is its canonical form, which the hash chain covers: a flat JSON object with
     one-letter members, in which values under capital letters are texts that repeat from entry to entry, so that a
-    store may keep each of them once. `found` are the (kind, value) that it is found by.
+    store may keep each of them once. `found` are the (kind, value) that it is found by. `parts` is the body in
+    two: what many entries begin with alike, without its last brace, and the members that follow.
     """
 
     recorded: Micros
     body: bytes
     found: tuple[tuple[str, str], ...] = ()
+    parts: tuple[bytes, Mapping[str, Any]] | None = field(default=None, compare=False, repr=False)
 
 
 class VersionConflict(Exception):
