@@ -15,7 +15,7 @@ _NAMES: Mapping[str, Format] = {
     "*/*": "json",
     "application/*": "json",
 }
-# What R4 has for the outputs of asynchronous bulk requests alone (docs/decisions/0029-ndjson.md).
+# What R4 has for the outputs of asynchronous bulk requests alone (docs/decisions/0041-ndjson.md).
 _NDJSON = frozenset({"application/fhir+ndjson", "application/ndjson", "application/x-ndjson", "ndjson"})
 RESOURCES = frozenset({JSON, "application/json", XML, "application/xml", "text/xml"})
 PATCHES = frozenset({JSON_PATCH, MERGE_PATCH, XML_PATCH})
