@@ -11,7 +11,7 @@ from typing import Any
 from fhir_server.fhir import json, own
 from fhir_server.fhir.clock import instant
 from fhir_server.fhir.errors import Conflict, Forbidden, Gone, NotFound, Unprocessable
-from fhir_server.interactions import search_parameters, visibility
+from fhir_server.interactions import contained, search_parameters, visibility
 from fhir_server.interactions.access import Access, Grant
 from fhir_server.interactions.changes import Change, Noted
 from fhir_server.interactions.clinic import Clinic, Resource
@@ -279,6 +279,8 @@ class Repository:
             raise Conflict(
                 f"The {type_} was changed meanwhile; it is at version {error.current}. Read it again."
             ) from error
+        if "contained" in (resource or ()) or contained.names(before):
+            await contained.index(self.unit, self.clinic, stored, resource or {}, before)
         self.changes.append(Change(stored, version if before is not None and not before.is_deleted else 0, rule))
         return stored
 

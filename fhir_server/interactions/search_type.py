@@ -4,8 +4,9 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from fhir_server.fhir import json
+from fhir_server.fhir.errors import BadRequest
 from fhir_server.fhir.outcome import Issue
-from fhir_server.interactions import bundle, include, paging, subset
+from fhir_server.interactions import bundle, include, paging, search_contained, subset
 from fhir_server.interactions.call import Answer, Call, Pairs
 from fhir_server.interactions.prefer import preference
 from fhir_server.interactions.repository import Repository
@@ -28,6 +29,10 @@ async def answer(call: Call, repository: Repository, path: str, within: Node = E
     pairs = [(name, value) for name, value in call.query if name != paging.PARAMETER]
     request = read(call, pairs)
     query = query_of(call, request if within is EVERYTHING else replace(request, where=all_of(within, request.where)))
+    if request.contained != "false":
+        return await search_contained.answer(
+            call, search_contained.Search(repository, request, query), path, pairs, entry
+        )
     sort, after = query.sort or natural_order(query.where), paging.place(call, path, pairs)
     page = await repository.search(Query(query.type, query.where, sort, query.count, after, query.total))
     included = await include.included(repository, request, page.matches)
@@ -38,6 +43,16 @@ def read(call: Call, pairs: Pairs) -> SearchRequest:
     """What a query asks of the call's type, by the caller's wish strictly or not."""
     lenient = preference(call, "handling") == "lenient"
     return call.clinic.parser.parse(call.type, pairs, call.clinic.server.clock(), lenient=lenient)
+
+
+def refuse_contained(request: SearchRequest) -> None:
+    """Raises BadRequest for a search of contained resources, where one type at a time can be searched so."""
+    if request.contained != "false":
+        raise BadRequest(
+            "'_contained' is for a search of one type, and not for $explain.",
+            expression="_contained",
+            code="not-supported",
+        )
 
 
 def bundled(

@@ -52,6 +52,16 @@ class Put:
 
 
 @dataclass(frozen=True, slots=True)
+class Contained:
+    """A resource within another, to be found by itself: under a type and id that no resource of FHIR has."""
+
+    type: str
+    id: str
+    body: bytes
+    entries: Entries
+
+
+@dataclass(frozen=True, slots=True)
 class Page:
     """One page of matches, the place after which the next begins (None: no more), and the total if asked for.
 
@@ -150,6 +160,12 @@ class Unit(Protocol):
 
     async def reindex(self, stored: Stored, entries: Entries) -> None:
         """Replace the index entries of a current version. Raises VersionConflict when it is not current any more."""
+
+    async def contain(self, container: Stored, contained: Sequence[Contained], gone: Sequence[tuple[str, str]]) -> None:
+        """Have what a current version contains found by search, and those (type, id) that are gone no more.
+
+        They have the container's version and patients, and no history; what was there keeps its creation key.
+        """
 
     async def audit(self, entry: AuditEntry) -> None:
         """Record what this Unit does; it is there if and only if the Unit's changes are."""

@@ -1,7 +1,8 @@
 """How a search runs: which condition leads, in which order an index is walked, and the page that comes of it.
 
-Three ways, chosen by counting (to a bound) what each condition's index holds:
+Four ways, chosen by counting (to a bound) what each condition's index holds:
 - *sort walk*: the index of the sort parameter, in its order, within what the query asks of that parameter;
+- *group walk*: the same along the first of several keys, its equals ordered by the others (`several`);
 - *candidates*: what the most selective condition leads to, then ordered;
 - *walk*: all resources of the type in the order of creation.
 The other conditions are probed, one resource at a time, and the page's end ends the walk.
@@ -9,7 +10,8 @@ The other conditions are probed, one resource at a time, and the page's end ends
 
 import heapq
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import partial
 from itertools import islice
 from typing import Any, Literal
 
@@ -18,8 +20,8 @@ import apsw
 from fhir_server.fhir.errors import Unprocessable
 from fhir_server.search.plan import All, Interval, Node, Position, Query, Sort, Test
 from fhir_server.store.protocol import Page, Stored
-from fhir_server.store.sqlite import order
-from fhir_server.store.sqlite.compile import Sql, drive, probe
+from fhir_server.store.sqlite import order, several
+from fhir_server.store.sqlite.compile import TRUE, Sql, drive, probe
 from fhir_server.store.sqlite.estimate import BROAD, Estimates
 from fhir_server.store.sqlite.totals import Total, Totals
 
@@ -33,7 +35,7 @@ class Route:
     Statements of one step are merged in the order of the sort; steps follow one another.
     """
 
-    way: Literal["sort walk", "candidates", "walk"]
+    way: Literal["sort walk", "group walk", "candidates", "walk"]
     leader: Node | None
     counts: dict[Node, int]
     steps: tuple[tuple[Sql, ...], ...]
@@ -155,10 +157,13 @@ def choose(connection: apsw.Connection, estimates: Estimates, query: Query) -> R
     counts = estimates.counts(connection, query.type, conditions)
     leader = min(counts, key=lambda node: counts[node]) if counts else None
     least = counts[leader] if leader is not None else BROAD
-    own = _bounds_of(query.sort[0], conditions) if len(query.sort) == 1 else None
+    own = _bounds_of(query.sort[0], conditions) if query.sort else None
     # A walk of the sort's own range ends with the page; gathering pays for all that the leader leads to.
-    if len(query.sort) == 1 and (least >= BROAD or (own is not None and counts.get(own, BROAD) <= 2 * least)):
-        return Route("sort walk", own, counts, _sort_walk(query, conditions, own, leader))
+    if query.sort and (least >= BROAD or (own is not None and counts.get(own, BROAD) <= 2 * least)):
+        if len(query.sort) == 1:
+            return Route("sort walk", own, counts, _sort_walk(query, conditions, own, leader))
+        one = replace(query, sort=query.sort[:1], after=None)
+        return Route("group walk", own, counts, (*_sort_walk(one, conditions, own, leader, by_key=False), ()))
     if query.sort or least < BROAD:
         return Route("candidates", leader, counts, ((_candidates(query, conditions, leader),),))
     return Route("walk", leader, counts, ((_walk(query, conditions, leader),),))
@@ -167,11 +172,22 @@ def choose(connection: apsw.Connection, estimates: Estimates, query: Query) -> R
 def _rows(connection: apsw.Connection, query: Query, route: Route) -> Iterator[Row]:
     """The page's keys and sort values in order, each resource once; lazily, so that the page's end ends the work."""
     seen: set[int] = set()
+    if route.way == "group walk":
+        yield from several.Grouped(connection, partial(_walked, connection, route)).rows(query)
+        return
     for statements in route.steps:
         for row in _merged([connection.execute(s.text, s.args) for s in statements], query):
             if row[0] not in seen:
                 seen.add(row[0])
                 yield row
+
+
+def _walked(connection: apsw.Connection, route: Route, query: Query, also: Sql, *, by_key: bool) -> Iterator[Row]:
+    """The keys and values in the order of one sort key, of what a condition lets through besides the query's own."""
+    conditions = query.where.nodes if isinstance(query.where, All) else (query.where,)
+    leader = min(route.counts, key=lambda node: route.counts[node]) if route.counts else None
+    steps = _sort_walk(query, conditions, _bounds_of(query.sort[0], conditions), leader, also, by_key=by_key)
+    return _rows(connection, query, Route("sort walk", None, {}, steps))
 
 
 def _merged(cursors: list[Iterable[Row]], query: Query) -> Iterable[Row]:
@@ -234,13 +250,7 @@ def _candidates(query: Query, conditions: tuple[Node, ...], leader: Node | None)
         leader, driver = None, _every(query.type)
     if not query.sort:
         return _in_order_of_creation(query, driver, _others(conditions, leader))
-    columns = [Sql(", ") + order.value(query.type, sort) + Sql(f" AS s{n}") for n, sort in enumerate(query.sort)]
-    inner = Sql("SELECT r.key AS key")
-    for column in columns:
-        inner += column
-    inner += Sql(" FROM resource r WHERE r.key IN (") + driver + Sql(") AND ")
-    inner += probe(query.type, _others(conditions, leader), "r.key")
-    return Sql("SELECT * FROM (") + inner + Sql(") WHERE ") + order.after(query) + Sql(order.by(query))
+    return order.ordered(query, driver, probe(query.type, _others(conditions, leader), "r.key"))
 
 
 def _in_order_of_creation(query: Query, driver: Sql, others: All) -> Sql:
@@ -255,15 +265,27 @@ def _in_order_of_creation(query: Query, driver: Sql, others: All) -> Sql:
 
 
 def _sort_walk(
-    query: Query, conditions: tuple[Node, ...], own: Node | None, leader: Node | None
+    query: Query,
+    conditions: tuple[Node, ...],
+    own: Node | None,
+    leader: Node | None,
+    also: Sql = TRUE,
+    *,
+    by_key: bool = True,
 ) -> tuple[tuple[Sql, ...], ...]:
     """Through the index of the one sort parameter; then through what has no entry there, in order of creation.
 
-    What `own` bounds has one value a resource.
+    What `own` bounds has one value a resource. `also` must hold of the key `d.key`.
     """
     sort, rest = query.sort[0], _others(conditions, own)
     with_entry = tuple(
-        order.walk(query, source, probe(query.type, rest, "d.key"), is_single=own is not None)
+        order.walk(
+            query,
+            source,
+            probe(query.type, rest, "d.key") + Sql(" AND ") + also,
+            is_single=own is not None,
+            by_key=by_key,
+        )
         for source in order.sources(query.type, sort, own)
     )
     if own is not None:
@@ -274,7 +296,7 @@ def _sort_walk(
         leader, source = None, _every(query.type)
     missing = Sql("SELECT d.key, NULL FROM (") + source + Sql(") AS d WHERE d.key > ? AND NOT ", (after,))
     missing += order.has_entry(query.type, sort, "d.key") + Sql(" AND ")
-    missing += probe(query.type, _others(conditions, leader), "d.key") + Sql(" ORDER BY d.key")
+    missing += probe(query.type, _others(conditions, leader), "d.key") + Sql(" AND ") + also + Sql(" ORDER BY d.key")
     return ((missing,),) if after else (with_entry, (missing,))
 
 
