@@ -92,8 +92,8 @@ def to_docs(person: Person, server: Server) -> None:
 
 
 PAGES: tuple[Callable[[Person, Server], None], ...] = (
-    to_login, to_login_refused, to_consent, to_picker, to_picker_empty, to_signed_in, to_signed_out, to_failure, to_docs,
-    to_who_looked,
+    to_login, to_login_refused, to_consent, to_picker, to_picker_empty, to_signed_in, to_signed_out, to_failure,
+    to_docs, to_who_looked,
 )  # fmt: skip
 
 
