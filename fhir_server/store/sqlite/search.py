@@ -109,7 +109,7 @@ def _at_once(connection: apsw.Connection, query: Query, single: Sql) -> _Found |
     Each step of a statement lets another thread in and waits for its turn again, so one statement is better than two.
     """
     # SQLite keeps the order of a CROSS JOIN's tables: the rows come as the walk finds them.
-    rows = connection.execute(
+    rows: list[Any] = connection.execute(
         f"SELECT r.id, r.version, r.updated, r.body, r.key, r.patients, w.* FROM ({single.text} "
         f"LIMIT {query.count + 1}) AS w CROSS JOIN resource r ON r.key = w.key",
         single.args,
