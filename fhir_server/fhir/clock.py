@@ -6,12 +6,12 @@ import time
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
-from uuid import UUID
 
 # Microseconds since 1970-01-01T00:00:00Z: the one unit of time inside the server.
 Micros = int
 Clock = Callable[[], Micros]
 
+_LOWEST_62 = (1 << 62) - 1
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _DAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
 _MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
@@ -24,8 +24,13 @@ def system_clock() -> Micros:
 
 def instant(micros: Micros) -> str:
     """A FHIR instant in UTC with milliseconds: `2026-11-22T18:51:00.123Z`."""
-    moment = _EPOCH + timedelta(microseconds=micros)
-    return f"{moment:%Y-%m-%dT%H:%M:%S}.{moment.microsecond // 1000:03d}Z"
+    seconds, rest = divmod(micros, 1_000_000)
+    return f"{_to_the_second(seconds)}.{rest // 1_000:03d}Z"
+
+
+@lru_cache(maxsize=64)  # what happens in one second is told many times
+def _to_the_second(seconds: int) -> str:
+    return f"{_EPOCH + timedelta(seconds=seconds):%Y-%m-%dT%H:%M:%S}"
 
 
 def http_date(micros: Micros) -> str:
@@ -59,12 +64,10 @@ class Ids:
 
     def resource_id(self) -> str:
         """A new logical id."""
-        milliseconds = self._clock() // 1_000
-        return str(
-            UUID(
-                int=(milliseconds << 80) | (7 << 76) | (self._random_bits(12) << 64) | (2 << 62) | self._random_bits(62)
-            )
-        )
+        milliseconds, random = self._clock() // 1_000, self._random_bits(74)
+        number = (milliseconds << 80) | (7 << 76) | (random >> 62 << 64) | (2 << 62) | (random & _LOWEST_62)
+        text = f"{number:032x}"
+        return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
 
     def creation_key(self) -> int:
         """A new creation key, above every earlier one of this source."""

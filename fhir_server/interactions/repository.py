@@ -43,6 +43,7 @@ class Repository:
         self.because = ""  # what a rule decided of the resource at hand, for the audit
         self.decided: dict[tuple[str, str], Grant] = {}  # which grant let a resource through
         self.noted: list[Noted] = []  # what the audit is told beside the changes
+        self.known: dict[str, Any] = {}  # what rules have found out in this Unit
         self._followers: list[Follower] = []
         self._sight = Sight(unit, clinic, access)
         self._is_current = False
@@ -99,9 +100,8 @@ class Repository:
 
         # What an own search parameter looks at can change while an Access is kept.
         where = bind() if self.clinic.custom else self.access.bound(query, letter, bind)
-        page = await self.unit.search(replace(query, where=where))
-        for id_, grant in (await self._sight.of_page(page.matches, query.type, letter)).items():
-            self._decide(query.type, id_, grant)
+        page = await self.unit.search(query if where is query.where else replace(query, where=where))
+        self.decided |= await self._sight.of_page(page.matches, query.type, letter)
         return page
 
     async def history(self, query: HistoryQuery, *, letter: str) -> Page:

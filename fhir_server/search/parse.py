@@ -6,6 +6,7 @@ Source: FHIR R4 search.html.
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 from datetime import UTC, tzinfo
+from functools import lru_cache
 from typing import Literal
 from urllib.parse import parse_qsl
 
@@ -25,6 +26,8 @@ ContainedType = Literal["container", "contained"]
 Pairs = tuple[tuple[str, str], ...]
 # Requests that are remembered, since callers ask the same again and again.
 _MOST_KNOWN = 1_024
+# Longer query strings are not remembered.
+_SHORT = 500
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,6 +112,15 @@ class Parser:
 
 def pairs(query: str) -> list[tuple[str, str]]:
     """The pairs of a query string, decoded; empty values are kept. Raises BadRequest."""
+    return list(_known_pairs(query) if len(query) <= _SHORT else _read_pairs(query))
+
+
+@lru_cache(maxsize=_MOST_KNOWN)
+def _known_pairs(query: str) -> Pairs:
+    return tuple(_read_pairs(query))
+
+
+def _read_pairs(query: str) -> list[tuple[str, str]]:
     try:
         return parse_qsl(query, keep_blank_values=True, errors="strict")
     except UnicodeDecodeError as error:

@@ -25,9 +25,9 @@ from fhir_server.store.sqlite.unit import SqliteUnit, drive
 T = TypeVar("T")
 
 LONGEST_READ_SECONDS = 10.0
-# SQLite's work is counted in turns of so many steps; about a millisecond of it is done in the event loop's thread
-# before a reader's takes it over.
-_STEPS_A_TURN, _TURNS_HERE = 1_000, 10
+# SQLite's work is counted in turns of so many steps (25 ns each); about a millisecond of it is done in the event loop's
+# thread before a reader's takes it over.
+_STEPS_A_TURN, _TURNS_HERE = 4_000, 10
 _ANY = 1 << 62
 # So many entries are written between looks whether there are enough of them to be filed.
 _LOOKED_AT_EVERY = 512

@@ -67,7 +67,7 @@ class SqliteUnit:
 
     async def search(self, query: Query) -> Page:
         """One page of the current resources for which the plan holds."""
-        return search.run(self._connection, self._estimates, query)
+        return search.run(self._connection, self._estimates, query, self._reader.totals)
 
     async def explain(self, query: Query) -> Explained:
         """How that page is found."""

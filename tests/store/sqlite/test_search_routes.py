@@ -94,7 +94,7 @@ async def test_a_planted_fault_is_found(store: Store, monkeypatch: pytest.Monkey
             )
         case "a unit":
             monkeypatch.setattr(
-                compiler, "_interval", lambda sought, plus="": Sql("1") if sought.unit == "g" else Sql("hi > lo")
+                compiler, "_interval", lambda sought: Sql("1") if sought.unit == "g" else Sql("hi > lo")
             )
         case "a negation":
             monkeypatch.setattr(
