@@ -208,8 +208,9 @@ def _bounds_of(sort: Sort, conditions: tuple[Node, ...]) -> Node | None:
 
 def _is_interval_of(sort: Sort, node: Node) -> bool:
     match node:
-        case Test(param, shape, Interval(), True):
-            return (param, shape) == (sort.param, sort.shape)
+        case Test(param, shape, Interval(_, unit), True):
+            # Quantities are sorted by the number itself, whatever it is in the unit that is asked for.
+            return (param, shape) == (sort.param, sort.shape) and (shape != "quantity" or unit == "")
     return False
 
 
