@@ -1,6 +1,7 @@
 """Index entries as rows: what is inserted for a resource."""
 
 from collections.abc import Iterator, Sequence
+from functools import lru_cache
 from itertools import chain
 from typing import Any
 
@@ -18,8 +19,12 @@ def insert(connection: apsw.Connection, into: str, found: Sequence[tuple[Any, ..
     """Insert rows, many with one statement: between statements the thread may lose the interpreter to another."""
     for begin in range(0, len(found), _MOST_TOGETHER):
         together = found[begin : begin + _MOST_TOGETHER]
-        places = ", ".join([f"({', '.join('?' * len(together[0]))})"] * len(together))
-        connection.execute(f"{into} VALUES {places}", tuple(chain.from_iterable(together)))
+        connection.execute(_statement(into, len(together[0]), len(together)), tuple(chain.from_iterable(together)))
+
+
+@lru_cache(maxsize=1_024)
+def _statement(into: str, columns: int, count: int) -> str:
+    return f"{into} VALUES " + ", ".join([f"({', '.join('?' * columns)})"] * count)
 
 
 def rows(type_: str, key: int, entries: Entries) -> Iterator[tuple[Shape, list[tuple[Any, ...]]]]:

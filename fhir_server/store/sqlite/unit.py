@@ -13,6 +13,7 @@ from fhir_server.store.protocol import (
     AuditEntry,
     AuditQuery,
     Chained,
+    Contained,
     Explained,
     Head,
     HistoryQuery,
@@ -66,7 +67,7 @@ class SqliteUnit:
 
     async def search(self, query: Query) -> Page:
         """One page of the current resources for which the plan holds."""
-        return search.run(self._connection, self._estimates, query)
+        return search.run(self._connection, self._estimates, query, self._reader.totals)
 
     async def explain(self, query: Query) -> Explained:
         """How that page is found."""
@@ -132,6 +133,25 @@ class SqliteUnit:
                 self._connection.execute(f"DELETE FROM {shape} WHERE key = ?", (key,))
         for shape, values in rows(type_, key, entries):
             insert(self._connection, INSERT[shape], values)
+
+    async def contain(self, container: Stored, contained: Sequence[Contained], gone: Sequence[tuple[str, str]]) -> None:
+        """Have what a current version contains found by search, and what is gone no more."""
+        execute, patients = self._connection.execute, " ".join(container.patients)
+        for type_, id_ in gone:
+            row = execute(_CURRENT, (type_, id_)).fetchone()
+            if row is not None:
+                self._index(type_, row[3], {})
+                execute("DELETE FROM resource WHERE key = ?", (row[3],))
+        for each in contained:
+            row = execute(_CURRENT, (each.type, each.id)).fetchone()
+            key = row[3] if row is not None else self._ids.creation_key()
+            execute(
+                "INSERT INTO resource (key, type, id, version, updated, patients, body) VALUES (?, ?, ?, ?, ?, ?, ?) "
+                "ON CONFLICT (key) DO UPDATE SET version = excluded.version, updated = excluded.updated, "
+                "patients = excluded.patients, body = excluded.body",
+                (key, each.type, each.id, container.version, container.updated, patients, each.body),
+            )
+            self._index(each.type, key, each.entries, is_new=row is None)
 
     async def audit(self, entry: AuditEntry) -> None:
         """Record what this Unit does."""
