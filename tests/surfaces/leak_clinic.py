@@ -5,7 +5,7 @@ Each patient's resources, and each clinic's, carry a word of their own in every 
 
 import random
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -37,7 +37,7 @@ OWN_PARAMETER = {"resourceType": "SearchParameter", "id": "own-words", "status":
                  "url": "http://clinic.example/SearchParameter/own-words", "name": "OwnWords", "description": "words",
                  "base": ["Observation"], "type": "string", "expression": "Observation.code.text"}  # fmt: skip
 # Of resources, and of jobs.
-_SERVER_ID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[0-9a-f]{4}-[0-9a-f]{12}|(?<=_async/)[0-9a-f]{32}")
+_SERVER_ID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[0-9a-f]{4}-[0-9a-f]{12}|\b[0-9a-f]{32}\b")
 _PLACE = re.compile(r"seen-(\d+)-th")
 
 
@@ -115,37 +115,50 @@ async def make_world(kind: str, folder: Path, seed: int, people: frozenset[str],
     harness = await make_harness(kind, folder, content_search=True, **settings)
     answer = await harness.put(OWN_PARAMETER)
     assert answer.status_code == 201, answer.text
-    consultation = service("consultation")
-    await harness.seed(
-        *map(practitioner, ("dr-lee", "dr-kim")), consultation,
+    is_strict = "referential_integrity" in settings
+    there = [
+        *map(practitioner, ("dr-lee", "dr-kim")), service("consultation"),
         schedule("lee", "Practitioner/dr-lee", "HealthcareService/consultation"),
         *(harness.slot(f"slot-{n}", (40 + n) * DAY) for n in range(12)),
-    )  # fmt: skip
+    ]  # fmt: skip
+    for who in PATIENTS:
+        there += records(who, random.Random(f"{seed} {who}"), is_strict=is_strict) if who in people else []
+    await put_together(harness, there)
     for at, who in enumerate(PATIENTS):
-        if who not in people:
-            continue
-        own = random.Random(f"{seed} {who}")
-        name = [{"family": word(who), "given": [f"given{who}"]}]
-        made = (
-            cared_for(who, *CARE[who], name=name) if CARE[who] else {"resourceType": "Patient", "id": who, "name": name}
-        )
-        await harness.seed(made | {"birthDate": "1990-05-06", "telecom": [{"system": "phone", "value": f"+49 {at}"}]})
-        # References lead to what is there, where integrity asks for it.
-        await harness.seed(*(clinical(kind_, n, who) for kind_ in ("Encounter", "Observation") for n in range(MOST)))
-        if "referential_integrity" not in settings:
-            await harness.seed(pointing(who))
-        await harness.seed(*(clinical(own.choice(TYPES[1:]), n, who) for n in range(MOST)), clinical("List", 0, who))
         start = (at + 1) * DAY
         visit = appointment(f"visit-{who}", "booked", who, start=harness.at(start),
                             end=harness.at(start + 30 * MINUTE), comment=word(who))  # fmt: skip
-        made_visit = await harness.put(visit, "sam")
-        assert made_visit.status_code == 201, made_visit.text
+        assert who not in people or (await harness.put(visit, "sam")).status_code == 201
     if len(people) == len(PATIENTS):
         # The other clinic has an anna and a dr-lee, too.
-        await harness.seed(practitioner("dr-lee"), tenant="other")
+        elsewhere = [practitioner("dr-lee")]
         for id_ in ("anna", "elsewhere"):
-            await harness.seed(cared_for(id_, "dr-lee", name=[{"family": word("elsewhere")}]), tenant="other")
+            elsewhere.append(cared_for(id_, "dr-lee", name=[{"family": word("elsewhere")}]))
         for n in range(MOST):
             made = clinical("Observation", n, "elsewhere") | {"subject": {"reference": "Patient/anna"}}
-            await harness.seed(clinical("Encounter", n, "elsewhere"), made, tenant="other")
+            elsewhere += [clinical("Encounter", n, "elsewhere"), made]
+        await put_together(harness, elsewhere, tenant="other")
     return World(harness)
+
+
+def records(who: str, rng: random.Random, *, is_strict: bool) -> list[dict[str, Any]]:
+    """A patient and what is about them; `is_strict`: nothing points at what may not be there."""
+    name = [{"family": word(who), "given": [f"given{who}"]}]
+    person = cared_for(who, *CARE[who], name=name)
+    if not CARE[who]:
+        del person["generalPractitioner"]
+    made = [person | {"birthDate": "1990-05-06", "telecom": [{"system": "phone", "value": f"+49 {who}"}]}]
+    made += [clinical(type_, n, who) for type_ in ("Encounter", "Observation") for n in range(MOST)]
+    made += [clinical(rng.choice(TYPES[3:]), n, who) for n in range(1, MOST)] + [clinical("List", 0, who)]
+    made += [clinical("Condition", n, who) for n in range(3)]
+    pointer = pointing(who)
+    return [pointer if not is_strict and each["id"] == pointer["id"] else each for each in made]
+
+
+async def put_together(harness: Harness, resources: Iterable[dict[str, Any]], tenant: str = "demo") -> None:
+    """Put them in one transaction, as the administrator."""
+    entries = [{"request": {"method": "PUT", "url": f"{each['resourceType']}/{each['id']}"}, "resource": each}
+               for each in resources]  # fmt: skip
+    bundle = {"resourceType": "Bundle", "type": "transaction", "entry": entries}
+    answer = await harness.send("POST", "", "admin", json_=bundle, tenant=tenant)
+    assert answer.status_code == 200, answer.text
