@@ -16,6 +16,7 @@ from fhir_server.store.protocol import AuditEntry, Work
 from fhir_server.store.sqlite.chain import Chain
 from fhir_server.store.sqlite.commit import GroupCommit, Job
 from fhir_server.store.sqlite.estimate import Estimates
+from fhir_server.store.sqlite.pending import Writing
 from fhir_server.store.sqlite.reader import CLINIC_CHAIN, Reader
 from fhir_server.store.sqlite.schema import AUDIT_MIGRATIONS, CLINIC_MIGRATIONS, connect
 from fhir_server.store.sqlite.unit import SqliteUnit, drive
@@ -60,7 +61,8 @@ class ClinicFile:
         self._chain = Chain(tenant, CLINIC_CHAIN, self._writer_connection)
         self._own_reader = Reader(path.parent, tenant, vfs, self._writer_connection, self._chain.names)
         self._estimates = Estimates()
-        self._unit = SqliteUnit(self._own_reader, clock, ids, self._estimates, self._chain)
+        self._writing = Writing(self._writer_connection, self._chain)
+        self._unit = SqliteUnit(self._own_reader, clock, ids, self._estimates, self._writing)
         self._writer: GroupCommit[Work[Any]] = GroupCommit(f"writer {path.parent.name}", self._commit)
 
     def register(self, chain: str) -> None:
@@ -124,7 +126,7 @@ class ClinicFile:
                 connection.execute("COMMIT")
 
     def _commit(self, batch: Sequence[Job[Work[Any]]]) -> None:
-        """Do each job in its savepoint, and commit them together."""
+        """Do the jobs one after another, and commit what they made together."""
         try:
             with unavailable_on_failure():
                 self._writer_connection.execute("BEGIN IMMEDIATE")
@@ -132,26 +134,34 @@ class ClinicFile:
                 self._chain.file()
                 for job in batch:
                     self._do(job)
+                self._writing.flush()
                 self._writer_connection.execute("COMMIT")
         except BaseException as error:  # noqa: BLE001 - whatever it is, every job of the batch is told
             if self._writer_connection.in_transaction:
                 self._writer_connection.execute("ROLLBACK")
+            self._writing.reset()
             self._chain.abandon()
             for job in batch:
                 job.result, job.error = None, error
+            if isinstance(error, apsw.ConstraintError) and len(batch) > 1:
+                self._commit_each(batch)
+
+    def _commit_each(self, batch: Sequence[Job[Work[Any]]]) -> None:
+        """Find out whose rows they were that cannot be stored, and commit the others."""
+        for job in batch:
+            job.error = None
+            self._commit([job])
 
     def _do(self, job: Job[Work[Any]]) -> None:
-        execute, mark = self._writer_connection.execute, self._chain.mark()
-        execute("SAVEPOINT job")
         try:
             job.result = drive(job.input, self._unit)
         except (apsw.FullError, apsw.IOError):
             raise  # the whole transaction is lost
         except BaseException as error:  # noqa: BLE001 - it is the job's own, and goes to whoever asked for it
             job.error = error
-            execute("ROLLBACK TO job")
-            self._chain.restore(mark)
-        execute("RELEASE job")
+            self._writing.abandon()
+        else:
+            self._writing.finish()
 
 
 class AuditFile:
