@@ -5,6 +5,7 @@ import threading
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 from uuid import UUID
 
 # Microseconds since 1970-01-01T00:00:00Z: the one unit of time inside the server.
@@ -23,8 +24,13 @@ def system_clock() -> Micros:
 
 def instant(micros: Micros) -> str:
     """A FHIR instant in UTC with milliseconds: `2026-11-22T18:51:00.123Z`."""
-    moment = _EPOCH + timedelta(microseconds=micros)
-    return f"{moment:%Y-%m-%dT%H:%M:%S}.{moment.microsecond // 1000:03d}Z"
+    seconds, rest = divmod(micros, 1_000_000)
+    return f"{_second(seconds)}.{rest // 1000:03d}Z"
+
+
+@lru_cache(maxsize=1_024)  # of what is stored or told in one second there is much
+def _second(seconds: int) -> str:
+    return f"{_EPOCH + timedelta(seconds=seconds):%Y-%m-%dT%H:%M:%S}"
 
 
 def http_date(micros: Micros) -> str:
