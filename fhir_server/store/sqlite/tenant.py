@@ -28,6 +28,8 @@ LONGEST_READ_SECONDS = 10.0
 # before a reader's takes it over.
 _STEPS_A_TURN, _TURNS_HERE = 1_000, 10
 _ANY = 1 << 62
+# 16 MB of the log: batch after batch changes the same pages, and each is written to the file only once for all of them.
+_PAGES_A_CHECKPOINT = 4_000
 _FAILURES = (apsw.FullError, apsw.IOError, apsw.BusyError, apsw.CantOpenError, apsw.ReadOnlyError)
 
 
@@ -58,6 +60,7 @@ class ClinicFile:
         self._reader = self._open_reader()
         self._readers: LifoQueue[Reader] = LifoQueue()
         self._writer_connection = connect(path, CLINIC_MIGRATIONS, vfs=vfs)
+        self._writer_connection.execute(f"PRAGMA wal_autocheckpoint={_PAGES_A_CHECKPOINT}")
         self._chain = Chain(tenant, CLINIC_CHAIN, self._writer_connection)
         self._own_reader = Reader(path.parent, tenant, vfs, self._writer_connection, self._chain.names)
         self._estimates = Estimates()
