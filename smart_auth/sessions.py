@@ -43,9 +43,9 @@ class Session:
         return digest(self.value)
 
 
-async def begin(unit: Unit, account: Account, now: Micros) -> Session:
-    """A new session, under a value that nobody has seen before."""
-    session = Session(secrets.token_urlsafe(32), account, now, now)
+async def begin(unit: Unit, account: Account, now: Micros, began: Micros | None = None) -> Session:
+    """A new session, under a value that nobody has seen before; `began`: when the person signed in, if not now."""
+    session = Session(secrets.token_urlsafe(32), account, now if began is None else began, now)
     await _keep(unit, session)
     return session
 

@@ -135,19 +135,29 @@ class Verifier:
 
     async def verify(self, tenant: str, token: str) -> Verified:
         """Who sends the token. Raises Unauthorized, with the challenge, for any token that is not good here."""
+        verified = await self.known(tenant, token)
+        if verified is not None:
+            return verified
         now = self._clock() // 1_000_000
-        name = (tenant, hashlib.sha256(token.encode("utf-8", "surrogatepass")).digest())
-        known = self._good.pop(name, None)
-        if known is not None and now < known[0]:
-            verified = known[1]
-            self._good[name] = known  # put back as the newest
-        else:
-            verified = await self._check(TenantUrls(self._origin, tenant), token, now)
-            self._remember(name, verified, now)
+        verified = await self._check(TenantUrls(self._origin, tenant), token, now)
         if await self._is_revoked(tenant, verified.marks):
-            self._good.pop(name, None)
-            raise refusal(TenantUrls(self._origin, tenant).fhir_base, "The access token was revoked.")
+            raise self._revoked(tenant)
+        self._remember(_name(tenant, token), verified, now)
         return verified
+
+    async def known(self, tenant: str, text: str) -> Verified | None:
+        """Who sends a token that is remembered as good; None for any other text. Raises Unauthorized if revoked."""
+        name = _name(tenant, text)
+        known = self._good.pop(name, None)
+        if known is None or self._clock() // 1_000_000 >= known[0]:
+            return None
+        if await self._is_revoked(tenant, known[1].marks):
+            raise self._revoked(tenant)
+        self._good[name] = known  # put back as the newest
+        return known[1]
+
+    def _revoked(self, tenant: str) -> Unauthorized:
+        return refusal(TenantUrls(self._origin, tenant).fhir_base, "The access token was revoked.")
 
     def forget(self, tenant: str) -> None:
         """Drop what is remembered of a tenant, after a key was withdrawn or a client disabled."""
@@ -184,6 +194,11 @@ class Verifier:
             del self._rings[next(iter(self._rings))]
         self._rings[tenant] = (now, ring)
         return ring.verifying(kid, ACCESS_TOKEN_ALGORITHM)
+
+
+def _name(tenant: str, token: str) -> tuple[str, bytes]:
+    """What a token is remembered by."""
+    return tenant, hashlib.sha256(token.encode("utf-8", "surrogatepass")).digest()
 
 
 def _kid(token: str) -> str | None:

@@ -2,7 +2,19 @@
 
 from fastapi import APIRouter
 
-from smart_auth import authorize, discovery, introspect, launches, login, pages, register, revoke, token
+from smart_auth import (
+    authorize,
+    discovery,
+    introspect,
+    launches,
+    login,
+    pages,
+    passkey_page,
+    provider_login,
+    register,
+    revoke,
+    token,
+)
 from smart_auth.services import Services
 from smart_auth.tokens import Verifier
 
@@ -17,6 +29,8 @@ def routes(services: Services, verifier: Verifier) -> APIRouter:
         token.routes(services),
         authorize.routes(services),
         login.routes(services),
+        passkey_page.routes(services),
+        provider_login.routes(services),
         launches.routes(services, verifier),
         introspect.routes(services, verifier),
         revoke.routes(services, verifier),

@@ -47,6 +47,9 @@ KINDS: Mapping[str, Kind] = {
         _SECURITY_ALERT, ("https://profiles.ihe.net/ITI/BALP/CodeSystem/BasicAuditSubType", "AuthZ-Consent")
     ),
     "register": Kind(_SECURITY_ALERT, (DCM, "110136")),  # security roles changed
+    "passkey-add": Kind(_SECURITY_ALERT, (OWN, "passkey-add")),
+    "passkey-remove": Kind(_SECURITY_ALERT, (OWN, "passkey-remove")),
+    "account-link": Kind(_SECURITY_ALERT, (OWN, "account-link")),
     "patient-search": Kind(REST_TYPE, (REST, "search-type")),
     "search-compartment": Kind(REST_TYPE, (REST, "search")),  # R4 has no code of its own for it
     "break-glass": Kind(_SECURITY_ALERT, (DCM, "110127")),  # emergency override started

@@ -49,9 +49,11 @@ def render(patient: str, events: Sequence[Event], zone: tzinfo) -> bytes:
 <style>{_STYLE}</style>
 </head>
 <body>
+<main>
 <h1>{title}</h1>
 <p>{_ABOUT}</p>
 {table if events else "<p><strong>Nobody did in this time.</strong></p>"}
+</main>
 </body>
 </html>
 """.encode()

@@ -5,9 +5,12 @@ credential is left out before it is recorded.
 """
 
 import re
+from functools import lru_cache
 from urllib.parse import unquote_plus
 
 LEFT_OUT = "(left out)"
+# Longer ones are not remembered.
+_SHORT = 500
 # No search parameter of R4 has one of these in its name.
 _NAMES = re.compile(r"(?i)token|secret|passw|assertion|verifier|api[-_]?key|authorization|credential|receipt")
 # JWTs (or what is left of one), receipts of proposals, and the values of Authorization headers.
@@ -23,7 +26,14 @@ def text(given: str) -> str:
 
 def pairs(given: str) -> str:
     """A query string or form, as it was sent, without the values that are credentials by name or shape."""
+    return _known(given) if len(given) <= _SHORT else _pairs(given)
+
+
+def _pairs(given: str) -> str:
     return "&".join(map(_pair, given.split("&")))
+
+
+_known = lru_cache(maxsize=1_024)(_pairs)  # callers ask the same again and again
 
 
 def _pair(given: str) -> str:

@@ -23,9 +23,11 @@ def follow_up(repository: Repository, wanted: Wanted) -> None:
 async def follow_up_now(repository: Repository, stored: Stored, wanted: Wanted) -> Stored:
     """The same for a proposal that is stored already; its newest version."""
     assert stored.body is not None
-    if repository.access.agent.role == "public":
+    agent = repository.access.agent
+    if agent.role in ("public", "website"):
         expires = repository.clinic.server.clock() + wanted.rules.proposal_expiry_hours * _HOUR
-        token = receipt.issue(repository.clinic, stored.id, expires, may_withdraw=wanted.rules.withdrawal)
+        may_withdraw, through = wanted.rules.withdrawal, agent.client_id
+        token = receipt.issue(repository.clinic, stored.id, expires, may_withdraw=may_withdraw, through=through)
         repository.headers[receipt.HEADER] = token
     if wanted.slots and wanted.rules.confirms_itself:
         booked = await _confirm_by_rule(repository, stored, wanted)
@@ -53,5 +55,5 @@ async def _confirm_by_rule(repository: Repository, stored: Stored, wanted: Wante
     author = await configuration.author(repository, wanted.rules.service)
     rule = f"R-10.2 auto-confirmation by {wanted.rules.service}"
     newest = await repository.put(stored, booked, rule=rule, rule_author=author)
-    await slots.settle_all(repository, stored.id, None, wanted)
+    await slots.settle_all(repository, stored.id, wanted)
     return newest

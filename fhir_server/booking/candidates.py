@@ -18,7 +18,7 @@ from fhir_server.search.plan import Box, Interval, Query, Test
 
 PREFIX = "f-"
 LASTS: Micros = 3_600_000_000
-MOST_SLOTS = 3
+MOST_SLOTS = 4  # whose hashes an id of 64 characters holds
 _LETTERS = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 _MINUTE = 60_000_000
 _HASH, _MAC = 6, 10

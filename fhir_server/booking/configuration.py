@@ -5,7 +5,7 @@ Who last changed the rules is kept beside the service, for the audit of what the
 
 from typing import Any
 
-from fhir_server.booking import preparation
+from fhir_server.booking import preparation, reasons
 from fhir_server.booking.clinic_rules import faults
 from fhir_server.fhir import own
 from fhir_server.fhir.errors import Unprocessable
@@ -21,7 +21,7 @@ async def service(repository: Repository, before: Resource | None, after: Resour
     """The rule of HealthcareService. Raises Unprocessable that names every unknown or malformed part."""
     if after is None:
         return None
-    issues = [*faults(after), *await preparation.faults(repository, after)]
+    issues = [*faults(after), *reasons.faults(after), *await preparation.faults(repository, after)]
     if issues:
         raise Unprocessable(issues=issues)
     rules = own.extension(after, own.BOOKING_RULES)

@@ -6,16 +6,20 @@ from collections.abc import AsyncIterator, Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from fhir_server.booking import day_limit, holds
+import orjson
+
+from fhir_server.booking import day_limit, holds, near
 from fhir_server.booking.guards import guard_days, guard_slots
 from fhir_server.booking.index import ACTOR, BLOCKED, SLOT, TIME, occupied_beside
+from fhir_server.booking.near import About, about_slots
+from fhir_server.booking.states import OCCUPYING
 from fhir_server.booking.wanted import Wanted, WantedSlot
-from fhir_server.fhir import json
 from fhir_server.fhir.clock import Micros
 from fhir_server.fhir.errors import Conflict
 from fhir_server.fhir.outcome import Issue
 from fhir_server.fhir.reference import LocalReference, local_reference
 from fhir_server.interactions.repository import Repository
+from fhir_server.search.dates import interval
 from fhir_server.search.plan import Box, Interval, Node, Not, Query, Target, Test, all_of, any_of
 from fhir_server.store.protocol import Stored
 
@@ -47,10 +51,36 @@ async def check(repository: Repository, occupation: Occupation) -> None:
         raise Conflict(issues=issues[:_MOST_NAMED])
 
 
+async def look_near(repository: Repository, appointment: dict[str, Any], wanted: Wanted) -> None:
+    """Read at once whom `check` and `contested` will ask about, for an appointment that is about to be stored."""
+    is_booking = appointment["status"] in OCCUPYING or wanted.rules.confirms_itself
+    span = _span(repository, appointment, wanted)
+    if span is None or not (wanted.slots or is_booking):
+        return
+    people = set()
+    for reference in actors(appointment, wanted) if is_booking else wanted.actors:
+        target = local_reference(reference, repository.clinic.base_url)
+        if target is not None and await is_exclusive(repository, target):
+            people.add(target)
+    before, after = _buffers(wanted) if is_booking else (0, 0)
+    slots = frozenset(slot.stored.id for slot in wanted.slots)
+    await near.look(repository, About(slots, frozenset(people), span[0] - before, span[1] + after))
+
+
+def _span(repository: Repository, appointment: dict[str, Any], wanted: Wanted) -> tuple[Micros, Micros] | None:
+    """The time of its slots, else its own; None when it has none."""
+    if wanted.slots:
+        return min(slot.start for slot in wanted.slots), max(slot.end for slot in wanted.slots)
+    if "start" not in appointment or "end" not in appointment:
+        return None
+    zone = repository.clinic.zone
+    return interval(appointment["start"], zone)[0], interval(appointment["end"], zone)[0]
+
+
 async def takers(repository: Repository, slot_id: str, *, but: str = "", most: int = 1_000) -> list[Stored]:
     """The appointments that take a slot, except one; about `most` of them."""
     test = Test(SLOT, "reference", Target(slot_id, "Slot"))
-    page = await repository.unit.search(Query("Appointment", test, count=most + 1))
+    page = await near.search(repository, Query("Appointment", test, count=most + 1), about_slots((slot_id,)))
     return [stored for stored in page.matches if stored.id != but]
 
 
@@ -88,7 +118,8 @@ async def _actors_in_the_way(repository: Repository, occupation: Occupation) -> 
         # Those who share a slot within its capacity share its actors too, but a patient is never there twice.
         if target.type != "Patient" and own_slots:
             where = all_of(where, Not(any_of(*own_slots)))
-        page = await repository.unit.search(Query("Appointment", where, count=_MOST_NAMED + 1))
+        about = About(frozenset(), frozenset({target}), *_kept_free(occupation))
+        page = await near.search(repository, Query("Appointment", where, count=_MOST_NAMED + 1), about)
         for stored in page.matches:
             if stored.id != occupation.id:
                 text = f"{target} is already booked at that time: Appointment/{stored.id}."
@@ -108,9 +139,12 @@ def _overlapping(occupation: Occupation, actor: LocalReference) -> Node:
 
 def _kept_free(occupation: Occupation) -> tuple[Micros, Micros]:
     """The time with its buffers."""
-    rules = occupation.wanted.rules
-    before, after = rules.buffer_before_minutes * _MINUTE, rules.buffer_after_minutes * _MINUTE
+    before, after = _buffers(occupation.wanted)
     return occupation.start - before, occupation.end + after
+
+
+def _buffers(wanted: Wanted) -> tuple[Micros, Micros]:
+    return wanted.rules.buffer_before_minutes * _MINUTE, wanted.rules.buffer_after_minutes * _MINUTE
 
 
 def actors(appointment: dict[str, Any], wanted: Wanted) -> Iterable[str]:
@@ -129,5 +163,5 @@ async def is_exclusive(repository: Repository, actor: LocalReference) -> bool:
     stored = await repository.unit.read("Location", actor.id)
     if stored is None or stored.body is None:
         return False
-    physical = json.parse(stored.body).get("physicalType", {})
+    physical = orjson.loads(stored.body).get("physicalType", {})
     return any(coding.get("code") in _EXCLUSIVE_PLACES for coding in physical.get("coding", ()))

@@ -8,9 +8,10 @@ same provider or device at an overlapping time of another slot.
 from dataclasses import dataclass
 from typing import Any
 
+from fhir_server.booking import near
 from fhir_server.booking.guards import guard_days
 from fhir_server.booking.index import ACTOR, SLOT, TIME, WANTED_ACTOR, WANTED_SLOT, WANTED_TIME
-from fhir_server.booking.states import OCCUPYING, OPEN
+from fhir_server.booking.near import About
 from fhir_server.booking.wanted import Wanted, look_up
 from fhir_server.fhir import json, own
 from fhir_server.fhir.clock import Micros
@@ -42,6 +43,10 @@ class _Area:
         start, end = self.span
         return Interval(Box(lo_below=end, hi_above=start))
 
+    @property
+    def about(self) -> About:
+        return About(frozenset(id_ for id_, _ in self.slots), frozenset(self.actors), *self.span)
+
     def wants(self) -> Node:
         return any_of(
             *(_slot(WANTED_SLOT, id_) for id_, _ in self.slots), *(self._at(a, open_=True) for a in self.actors)
@@ -62,14 +67,13 @@ async def tag_if_contested(repository: Repository, appointment: Resource, wanted
         own.tag(appointment, own.BOOKING, _CODE)
 
 
-async def mark(repository: Repository, stored: Stored, before: Resource | None, wanted: Wanted) -> None:
+async def mark(repository: Repository, after: Resource, before: Resource | None, wanted: Wanted) -> None:
     """After an open or occupying appointment came, went or moved: mark or unmark those whom that concerns."""
-    assert stored.body is not None
-    after = json.parse(stored.body)
     areas = [_area(repository, after, wanted)]
-    if before is not None and _place(before) != _place(after):
-        areas.append(_area(repository, before, await look_up(repository, before)))
-    for area in areas:
+    if before is not None:
+        is_same = before.get("slot") == after.get("slot")
+        areas.append(_area(repository, before, wanted if is_same else await look_up(repository, before)))
+    for area in dict.fromkeys(areas):
         if area is None:
             continue
         if await _is_contested(repository, area):
@@ -93,27 +97,29 @@ async def _is_contested(repository: Repository, area: _Area, *, coming: int = 0)
     """Whether more want or take a slot than it holds, or a provider is wanted by different slots at once."""
     for id_, capacity in area.slots:
         where = any_of(_slot(WANTED_SLOT, id_), _slot(SLOT, id_))
-        page = await repository.unit.search(Query("Appointment", where, count=0, total=capacity))
+        page = await near.search(repository, Query("Appointment", where, count=0, total=capacity), area.about)
         if not page.total_is_exact or (page.total or 0) + coming > capacity:
             return True
-    own_slots = {id_ for id_, _ in area.slots}
     await guard_days(repository, area.actors, *area.span)
+    elsewhere = Not(any_of(*(_slot(code, id_) for id_, _ in area.slots for code in (SLOT, WANTED_SLOT))))
     for actor in area.actors:
-        found = (await repository.unit.search(Query("Appointment", area.all(actor), count=20))).matches
-        if any(own_slots.isdisjoint(_slot_ids(stored)) for stored in found):
+        query = Query("Appointment", all_of(area.all(actor), elsewhere), count=1)
+        if (await near.search(repository, query, area.about)).matches:
             return True
     return False
 
 
 async def _tag_all(repository: Repository, area: _Area) -> None:
-    page = await repository.unit.search(Query("Appointment", all_of(area.wants(), Not(_TAGGED)), count=_MOST))
+    query = Query("Appointment", all_of(area.wants(), Not(_TAGGED)), count=_MOST)
+    page = await near.search(repository, query, area.about)
     for stored in page.matches:
         await _set(repository, stored, on=True)
 
 
 async def _untag(repository: Repository, area: _Area) -> None:
     """Unmark those who are not contested by anything else either."""
-    page = await repository.unit.search(Query("Appointment", all_of(area.wants(), _TAGGED), count=_MOST))
+    query = Query("Appointment", all_of(area.wants(), _TAGGED), count=_MOST)
+    page = await near.search(repository, query, area.about)
     for stored in page.matches:
         assert stored.body is not None
         resource = json.parse(stored.body)
@@ -140,16 +146,5 @@ def _area(repository: Repository, appointment: Resource, wanted: Wanted) -> _Are
     return _Area(slots, actors, (start, end))
 
 
-def _place(appointment: Resource) -> tuple[object, ...]:
-    concerned = appointment["status"] in OPEN | OCCUPYING
-    return concerned, appointment.get("slot"), appointment.get("start"), appointment.get("end")
-
-
 def _slot(code: str, id_: str) -> Node:
     return Test(code, "reference", Target(id_, "Slot"))
-
-
-def _slot_ids(stored: Stored) -> set[str]:
-    assert stored.body is not None
-    references = [slot.get("reference", "") for slot in json.parse(stored.body).get("slot", ())]
-    return {target.id for target in map(local_reference, references) if target is not None}

@@ -61,6 +61,6 @@ async def end(repository: Repository, stored: Stored, *, why: str = "expired", r
     for code in ("contested", "held", "overdue", "place-free"):
         own.tag(after, own.BOOKING, code, on=False)
     wanted = await look_up(repository, before, lenient=True)
-    ended = await repository.put(stored, after, rule=rule)
-    await slots.settle_all(repository, stored.id, None, wanted)
-    await mark(repository, ended, before, wanted)
+    await repository.put(stored, after, rule=rule)
+    await slots.settle_all(repository, stored.id, wanted)
+    await mark(repository, after, before, wanted)

@@ -1,5 +1,6 @@
 """What `$find` is asked: its Parameters by POST, or the same as a query by GET, which page links use (IHE ITI-115)."""
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -27,6 +28,7 @@ KNOWN: parameters.Known = {
     "organization": ("valueReference", None),
     "location-string": ("valueString", None),
     "location-reference": ("valueReference", None),
+    "device": ("valueReference", None),  # this server's own, beside IHE's
     "patient-reference": ("valueReference", None),
     "patient-resource": ("resource", None),
     "referral-identifier": ("valueIdentifier", 1),
@@ -34,27 +36,46 @@ KNOWN: parameters.Known = {
     "insurance-reference": ("valueReference", None),
     "_count": ("valueInteger", 1),
 }
-# Taken, and of no influence on what is offered: the answer says so.
-_NOT_USED = ("reason", "patient-resource", "referral-identifier", "timing", "insurance-reference")
 _REFERENCES = {
     "practitioner": "Practitioner", "organization": "Organization", "location-reference": "Location",
-    "patient-reference": "Patient",
+    "device": "Device", "patient-reference": "Patient",
 }  # fmt: skip
+# What a query (GET) gives otherwise than as it is: a link carries no person, and so no `patient-resource`.
+_READERS: Mapping[str, Callable[[str, str], Any]] = {
+    "valueDateTime": lambda _, text: text,
+    "valueString": lambda _, text: text,
+    "valueInteger": lambda _, text: text,
+    "valueReference": lambda _, text: {"reference": text},
+    "valueIdentifier": lambda _, text: _identifier(text),
+    "valueTiming": lambda name, text: _timing(text, name),
+}
 
 
 @dataclass(slots=True)
 class Asked:
-    """One question. Of each kind several are alternatives; different kinds go together."""
+    """One question. Of each kind several are alternatives; different kinds go together.
+
+    A time begins in one of `windows`, and is `lasts` long at least. `people` are not registered; `based_on` is the
+    referral.
+    """
 
     start: Micros
     end: Micros
     pairs: list[tuple[str, str]]
     specialties: list[tuple[str, str]] = field(default_factory=list)
     visit_types: list[tuple[str, str]] = field(default_factory=list)
+    reasons: list[tuple[str, str]] = field(default_factory=list)
     practitioners: list[str] = field(default_factory=list)
     organizations: list[str] = field(default_factory=list)
     locations: list[str] = field(default_factory=list)
     addresses: list[str] = field(default_factory=list)
+    devices: list[str] = field(default_factory=list)
+    networks: set[str] = field(default_factory=set)  # organizations that take the insurance asked for
+    windows: list[tuple[Micros, Micros]] = field(default_factory=list)
+    timings: list[dict[str, Any]] = field(default_factory=list)
+    lasts: Micros = 0
+    people: list[dict[str, Any]] = field(default_factory=list)
+    based_on: str = ""
     patients: list[Stored] = field(default_factory=list)
     count: int | None = None
     informed: list[Issue] = field(default_factory=list)
@@ -67,9 +88,13 @@ class Asked:
         return [f"Patient/{stored.id}" for stored in self.patients]
 
 
-async def asked_of(call: Call, repository: Repository) -> Asked:
+def given(call: Call) -> dict[str, list[Any]]:
+    """The parameters of a call, by POST or GET. Raises BadRequest."""
+    return parameters.read(call, KNOWN) if call.body is not None else _of_query(call)
+
+
+async def asked_of(call: Call, repository: Repository, found: dict[str, list[Any]]) -> Asked:
     """The question of a call. Raises BadRequest, and Forbidden for patients who are none of the caller's business."""
-    found = parameters.read(call, KNOWN) if call.body is not None else _of_query(call)
     zone = call.clinic.zone
     times = {}
     for name in ("start", "end"):
@@ -82,46 +107,54 @@ async def asked_of(call: Call, repository: Repository) -> Asked:
     asked = Asked(times["start"], times["end"], _pairs(found))
     asked.specialties = [_token(text, "specialty") for text in found["specialty"]]
     asked.visit_types = [_token(text, "visit-type") for text in found["visit-type"]]
+    asked.reasons = [_token(text, "reason") for text in found["reason"]]
     asked.addresses = [fold(text) for text in found["location-string"]]
     asked.practitioners = await _ids(repository, asked, found, "practitioner")
     asked.organizations = await _ids(repository, asked, found, "organization")
     asked.locations = await _ids(repository, asked, found, "location-reference")
+    asked.devices = await _ids(repository, asked, found, "device")
     for id_ in await _ids(repository, asked, found, "patient-reference"):
         asked.patients.append(await repository.read("Patient", id_))
     if found["_count"]:
         asked.count = _count(found["_count"][0])
-    unused = [name for name in _NOT_USED if found[name]]
-    if unused:
-        text = f"Of no influence on what is offered here: {', '.join(unused)}."
-        asked.informed.append(Issue("informational", text, severity="information"))
     return asked
 
 
 def _of_query(call: Call) -> dict[str, list[Any]]:
-    """The same by a query: words as they are, references as `Type/id`."""
+    """The same by a query: words as they are, references as `Type/id`, a Timing as its JSON."""
     found: dict[str, list[Any]] = {name: [] for name in KNOWN}
     for name, value in call.query:
         if name in (paging.PARAMETER, "_format", "_pretty"):
             continue
         kind, most = KNOWN.get(name, ("", None))
-        if kind not in ("valueDateTime", "valueString", "valueReference", "valueInteger"):
+        if kind not in _READERS:
             raise BadRequest(f"There is no parameter '{name[:64]}' for GET; send Parameters by POST.", expression=name)
-        found[name].append({"reference": value} if kind == "valueReference" else value)
+        found[name].append(_READERS[kind](name, value))
         if most is not None and len(found[name]) > most:
             raise BadRequest(f"'{name}' is given once.", expression=name)
+    # What is JSON in a query has had no check of its shape.
+    for timing in found["timing"]:
+        whole = {"resourceType": "Parameters", "parameter": [{"name": "timing", "valueTiming": timing}]}
+        faults = call.clinic.server.structure.check(whole)
+        if faults:
+            raise BadRequest(f"'timing' is no Timing: {faults[0].diagnostics}", expression="timing")
     return found
 
 
 def _pairs(found: dict[str, list[Any]]) -> list[tuple[str, str]]:
-    """The question as a query, for links."""
+    """The question as a query, for links; people are left out of them."""
     made = []
     for name, values in found.items():
         for value in values:
-            if isinstance(value, dict):
-                if "reference" not in value:
-                    continue
-                value = value["reference"]
-            made.append((name, str(value)))
+            match KNOWN[name][0]:
+                case "valueReference" if "reference" in value:
+                    made.append((name, str(value["reference"])))
+                case "valueIdentifier":
+                    made.append((name, f"{value.get('system', '')}|{value.get('value', '')}"))
+                case "valueTiming":
+                    made.append((name, json.serialise(value).decode()))
+                case "valueDateTime" | "valueString" | "valueInteger":
+                    made.append((name, str(value)))
     return made
 
 
@@ -153,6 +186,18 @@ def _token(text: str, name: str) -> tuple[str, str]:
     if not bar or not system or not code:
         raise BadRequest(f"'{name}' is system|code, both given.", expression=name)
     return system, code
+
+
+def _timing(text: str, name: str) -> Any:
+    timing = json.parse(text)
+    if not isinstance(timing, dict):
+        raise BadRequest(f"'{name}' is a Timing, in JSON.", expression=name)
+    return timing
+
+
+def _identifier(text: str) -> dict[str, str]:
+    system, _, value = text.rpartition("|")
+    return {"value": value} | ({"system": system} if system else {})
 
 
 def _count(value: Any) -> int:

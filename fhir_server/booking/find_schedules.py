@@ -4,6 +4,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from fhir_server.booking import reasons
 from fhir_server.booking.clinic_rules import ClinicRules, of_service, strictest
 from fhir_server.booking.find_asked import Asked, body_of
 from fhir_server.fhir.reference import local_reference
@@ -28,7 +29,10 @@ class Offering:
     practitioners: set[str] = field(default_factory=set)
     locations: set[str] = field(default_factory=set)
     organizations: set[str] = field(default_factory=set)
-    codes: dict[str, set[tuple[str, str]]] = field(default_factory=lambda: {"type": set(), "specialty": set()})
+    devices: set[str] = field(default_factory=set)
+    codes: dict[str, set[tuple[str, str]]] = field(
+        default_factory=lambda: {"type": set(), "specialty": set(), "reason": set()}
+    )
     addresses: list[str] = field(default_factory=list)
     lacks: frozenset[str] = frozenset()
     people: tuple[str, ...] = ()  # the practitioners behind its roles
@@ -69,9 +73,11 @@ async def _offering(
             offering.practitioners.add(target.id)
         elif target.type == "Location":
             offering.locations.add(target.id)
+        elif target.type == "Device":
+            offering.devices.add(target.id)
         if target.type in ("Practitioner", "Device"):
             continue
-        if target.type != "Location" or asked.addresses or asked.organizations:
+        if target.type != "Location" or asked.addresses or asked.organizations or asked.networks:
             resource = await _get(repository, str(target), known)
             if resource is not None and target.type == "HealthcareService":
                 rules.append(of_service(resource))
@@ -97,6 +103,7 @@ async def _add(
             offering.organizations |= _ids(actor.get("providedBy"))
             offering.locations |= {id_ for each in actor.get("location", ()) for id_ in _ids(each)}
             _add_codes(offering, actor, "type")
+            offering.codes["reason"] |= reasons.of_service(actor)
         case "Location":
             offering.organizations |= _ids(actor.get("managingOrganization"))
     if asked.addresses:
@@ -112,6 +119,8 @@ def _fulfils(asked: Asked, offering: Offering) -> bool:
         ("practitioner", asked.practitioners, offering.practitioners),
         ("location", asked.locations, offering.locations),
         ("organization", asked.organizations, offering.organizations),
+        ("network", asked.networks, offering.organizations),
+        ("device", asked.devices, offering.devices),
     ):
         if wanted and has.isdisjoint(wanted):
             if has:
@@ -121,7 +130,7 @@ def _fulfils(asked: Asked, offering: Offering) -> bool:
         if offering.addresses or offering.locations:
             return False
         lacks.add("location")
-    for name, codes in (("type", asked.visit_types), ("specialty", asked.specialties)):
+    for name, codes in (("type", asked.visit_types), ("specialty", asked.specialties), ("reason", asked.reasons)):
         if codes and offering.codes[name] and offering.codes[name].isdisjoint(codes):
             return False
     offering.lacks = frozenset(lacks)

@@ -110,8 +110,8 @@ class Walk:
         latest = self.now + max(each.furthest_advance_days for each in rules) * 1_440 * _MINUTE
         # Whole minutes, so that what the store has worked out for a query serves the next one.
         soonest, latest = soonest // _MINUTE * _MINUTE, latest // _MINUTE * _MINUTE
-        box = Box(lo_from=max(self.asked.start, soonest), lo_below=min(self.asked.end, latest + _MINUTE))
-        return Test(code, "date", Interval(box), True)
+        boxes = [Box(lo_from=max(lo, soonest), lo_below=min(hi, latest + _MINUTE)) for lo, hi in self.asked.windows]
+        return any_of(*(Test(code, "date", Interval(box), True) for box in boxes))
 
     def _services(self) -> list[Node]:
         codes = self.asked.visit_types

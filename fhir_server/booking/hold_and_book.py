@@ -8,7 +8,7 @@ from typing import Any
 
 import orjson
 
-from fhir_server.booking import after_proposal, contested, holds, identity, proposal, slots, times
+from fhir_server.booking import after_proposal, contested, holds, identity, proposal, slots, taking_part, times
 from fhir_server.booking.occupy import accept, occupy
 from fhir_server.booking.states import OPEN, PATIENTS, STAFF
 from fhir_server.booking.wanted import Wanted, look_up
@@ -48,7 +48,7 @@ async def hold(repository: Repository, wanted: Wanted) -> Stored:
     await holds.place(repository, stored.id, wanted, ends)
     await slots.mark_held(repository, wanted)
     await repository.unit.keep(HOLDER, stored.id, _who(repository), ends)
-    await contested.mark(repository, stored, None, wanted)
+    await contested.mark(repository, held, None, wanted)
     return stored
 
 
@@ -85,13 +85,15 @@ async def book_held(repository: Repository, stored: Stored, given: Resource) -> 
     after = _merged(before, given)
     own.tag(after, own.BOOKING, "held", on=False)
     if is_decider(repository):
+        await taking_part.check(repository, before, after)
+        taking_part.require_patient(after)
         await occupy(repository, stored.id, after, wanted)
         after["status"] = "booked"
         accept(after, wanted)
         repository.because, rule = "", repository.because or "ITI-117 held time booked by its holder"
         booked = await repository.put(stored, after, rule=rule)
-        await slots.settle_all(repository, stored.id, None, wanted)
-        await contested.mark(repository, booked, before, wanted)
+        await slots.settle_all(repository, stored.id, wanted)
+        await contested.mark(repository, after, before, wanted)
     else:
         booked = await _propose_held(repository, stored, after, wanted)
     await repository.unit.take(HOLDER, stored.id)
@@ -106,7 +108,7 @@ async def _propose_held(repository: Repository, stored: Stored, after: Resource,
     after = await proposal.prepare(repository, after, wanted, own_id=stored.id)
     own.set_tags(after, [*(t for t in tags if t["system"] != own.SUBMITTER), *own.own_tags(after)])
     proposed = await repository.put(stored, after, rule="ITI-117 held time proposed by its holder")
-    await slots.settle_all(repository, stored.id, None, wanted)
+    await slots.settle_all(repository, stored.id, wanted)
     return await after_proposal.follow_up_now(repository, proposed, await look_up(repository, after))
 
 

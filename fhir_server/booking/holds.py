@@ -52,8 +52,12 @@ def proposals_end(repository: Repository, wanted: Wanted) -> Micros | None:
 
 async def live(repository: Repository, slot: WantedSlot) -> list[Hold]:
     """The holds on a slot that have not ended."""
+    return _live(repository, await of_slot(repository.unit, slot.stored.id))
+
+
+def _live(repository: Repository, marked: list[Hold]) -> list[Hold]:
     now = repository.clinic.server.clock()
-    return [hold for hold in await of_slot(repository.unit, slot.stored.id) if hold.ends > now]
+    return [hold for hold in marked if hold.ends > now]
 
 
 async def is_free(repository: Repository, slot: WantedSlot, taken: int, *, appointment_id: str = "") -> bool:
@@ -65,14 +69,14 @@ async def is_free(repository: Repository, slot: WantedSlot, taken: int, *, appoi
     marked = await of_slot(repository.unit, slot.stored.id)
     if status != "free" and not (status == "busy-tentative" and marked):
         return False
-    held = [hold for hold in await live(repository, slot) if hold.appointment_id != appointment_id]
+    held = [hold for hold in _live(repository, marked) if hold.appointment_id != appointment_id]
     return taken + len(held) < slot.rules.capacity
 
 
 async def clear(repository: Repository, slot: WantedSlot, appointment_id: str) -> tuple[bool, int]:
     """End the appointment's hold and those that are over: whether the slot was held, and how many are left."""
     marked = await of_slot(repository.unit, slot.stored.id)
-    left = [hold for hold in await live(repository, slot) if hold.appointment_id != appointment_id]
+    left = [hold for hold in _live(repository, marked) if hold.appointment_id != appointment_id]
     if len(left) != len(marked):
         await _keep(repository.unit, slot.stored.id, left)
     return bool(marked), len(left)

@@ -51,7 +51,7 @@ def require_own(repository: Repository, proposal: Resource) -> None:
 def _participant_of(proposal: Resource, reference: str) -> Resource:
     """The one participant who is the contained person; no other patient takes part."""
     participants = proposal.setdefault("participant", [])
-    patients = [p for p in participants if _names_a_patient(p)]
+    patients = [p for p in participants if names_a_patient(p)]
     if not patients:
         participants.insert(0, {"actor": {"reference": reference}, "status": "accepted"})
         return participants[0]  # type: ignore[no-any-return]
@@ -63,7 +63,8 @@ def _participant_of(proposal: Resource, reference: str) -> Resource:
     return patients[0]  # type: ignore[no-any-return]
 
 
-def _names_a_patient(participant: Resource) -> bool:
+def names_a_patient(participant: Resource) -> bool:
+    """Whether a participant is a patient, one who comes along in the resource too."""
     actor = participant.get("actor", {})
     reference = actor.get("reference", "")
     return reference.startswith("#") or "Patient/" in reference or actor.get("type") == "Patient"

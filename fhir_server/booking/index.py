@@ -26,7 +26,11 @@ WANTED_SLOT = "-wanted-slot"
 EXPIRES = "-expires"
 REVIEW_DUE = "-review-due"
 FREE = "-free"
+NEAR = "-near"  # the halves of hours, days or more in which somebody's time is taken or wanted (`pieces`)
 _MINUTE = 60_000_000
+_HALF_HOUR, _DAY = 30 * _MINUTE, 1_440 * _MINUTE
+_MOST_HALF_HOURS, _MOST_DAYS = 8, 31
+_ALONE = frozenset({"Practitioner", "PractitionerRole", "Patient", "Device", "Location"})
 
 
 def free_in(schedule_id: str) -> str:
@@ -60,6 +64,12 @@ def appointment_entries(appointment: dict[str, Any], zone: tzinfo, base_url: str
             before, after = buffers(appointment)
             if status in OCCUPYING and (before or after):
                 dates.append((BLOCKED, start - before, end + after))
+            entries["token"] = [
+                (NEAR, near(f"{type_}/{id_}", piece), "")
+                for _, type_, id_ in entries["reference"]
+                if type_ in _ALONE
+                for piece in _pieces(start - before, end + after)
+            ]
     if status in OPEN:
         dates += [(code, moment, moment + 1) for code, moment in _ends(appointment, zone)]
     return entries | ({"date": dates} if dates else {})
@@ -75,6 +85,27 @@ def slot_entries(slot: dict[str, Any], zone: tzinfo, base_url: str) -> Entries:
     services = [free_for(coding.get("system", ""), coding.get("code", "")) for coding in codings] or [free_for("", "")]
     codes = dict.fromkeys((FREE, free_in(schedule.id), *services))
     return {"date": [(code, start, end) for code in codes]} if start < end else {}
+
+
+def near(actor: str, piece: str) -> str:
+    """The code under which an appointment is found by somebody and a piece of time."""
+    return f"{actor}/{piece}"
+
+
+def pieces_around(start: Micros, end: Micros) -> list[str]:
+    """The pieces of time of all appointments that overlap one, and of some that do not."""
+    return [*_each("h", start, end, _HALF_HOUR), *_each("d", start, end, _DAY), "long"]
+
+
+def _pieces(start: Micros, end: Micros) -> list[str]:
+    """The pieces of time in which an appointment is: few, however long it is."""
+    if end - start <= _MOST_HALF_HOURS * _HALF_HOUR:
+        return _each("h", start, end, _HALF_HOUR)
+    return _each("d", start, end, _DAY) if end - start <= _MOST_DAYS * _DAY else ["long"]
+
+
+def _each(letter: str, start: Micros, end: Micros, length: Micros) -> list[str]:
+    return [f"{letter}{n}" for n in range(start // length, (end - 1) // length + 1)]
 
 
 def buffers(appointment: dict[str, Any]) -> tuple[Micros, Micros]:

@@ -32,6 +32,7 @@ async def merge(repository: Repository, source: Stored, target: Stored) -> Store
     """Make `source` a former entry of `target`. Raises Unprocessable, Conflict; the target's new version."""
     if source.id == target.id:
         raise Unprocessable("A Patient is not merged with itself.", expression="source-patient")
+    await repository.unit.guard(guard_name(source.id))
     if await repository.unit.peek(KIND, source.id) is not None:
         raise Conflict("This Patient is merged already; take that back first.", expression="source-patient")
     if await repository.unit.peek(KIND, target.id) is not None:
@@ -47,6 +48,16 @@ async def merge(repository: Repository, source: Stored, target: Stored) -> Store
     await repository.unit.keep(KIND, source.id, orjson.dumps({"target": target.id, "moved": moved}))
     await _link(repository, source, target.id, "replaced-by", active=False, rule=RULE)
     return await _link(repository, target, source.id, "replaces", rule=RULE)
+
+
+def guard_name(patient_id: str) -> str:
+    """What guards that a Patient is, or is not, merged into another."""
+    return f"{KIND}/{patient_id}"
+
+
+def target_of(kept: bytes) -> str:
+    """The id of the Patient into whom another was merged, by what is kept of that."""
+    return str(orjson.loads(kept)["target"])
 
 
 async def unmerge(repository: Repository, source: Stored) -> Stored:

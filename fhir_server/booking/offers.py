@@ -9,7 +9,7 @@ from typing import Any
 import orjson
 
 from fhir_server.booking import contested, holds, proposal, slots, times
-from fhir_server.booking.index import FREE
+from fhir_server.booking.index import free_in
 from fhir_server.booking.occupy import accept, occupy
 from fhir_server.booking.states import OPEN, PATIENTS, STAFF
 from fhir_server.booking.wanted import Wanted, look_up, of_slots, slot_by_id
@@ -27,6 +27,7 @@ Resource = dict[str, Any]
 KIND = "offer"
 _RULE = "R-4.5 another time"
 _HOUR = 3_600_000_000
+_MOST_AT_ONCE = 100  # slots of one schedule that begin together
 
 
 async def response(repository: Repository, before: Resource | None, after: Resource | None) -> Resource | None:
@@ -103,15 +104,13 @@ async def _slots_at(repository: Repository, appointment: Resource, answer: Resou
     """The free slots of the proposal's own schedules at the offered time. Raises Conflict."""
     zone = repository.clinic.zone
     start, end = interval(answer["start"], zone)[0], interval(answer["end"], zone)[0]
-    schedules = {slot.resource["schedule"].get("reference") for slot in (await look_up(repository, appointment)).slots}
-    at = Test(FREE, "date", Interval(Box(lo_from=start, lo_below=start + 1)))
-    found = []
-    for each in (await repository.unit.search(Query("Slot", at, count=1_000))).matches:
-        slot = await slot_by_id(repository, each.id)
-        if slot is not None and slot.end == end and slot.resource["schedule"].get("reference") in schedules:
-            found.append(slot)
-            schedules.discard(slot.resource["schedule"].get("reference"))
-    if not found or schedules:
+    found, schedules = [], {slot.schedule["id"] for slot in (await look_up(repository, appointment)).slots}
+    for schedule_id in sorted(schedules):
+        at = Test(free_in(schedule_id), "date", Interval(Box(lo_from=start, lo_below=start + 1)))
+        there = (await repository.unit.search(Query("Slot", at, count=_MOST_AT_ONCE))).matches
+        slots_there = [await slot_by_id(repository, each.id) for each in there]
+        found += [slot for slot in slots_there if slot is not None and slot.end == end][:1]
+    if not found or len(found) < len(schedules):
         raise Conflict(
             f"There is no free slot from {instant(start)} to {instant(end)} for all of the proposal's schedules.",
             expression="AppointmentResponse.start",
@@ -156,9 +155,9 @@ async def _book(repository: Repository, stored: Stored, appointment: Resource, s
     accept(after, wanted)
     own.tag(after, own.BOOKING, "offered", on=False)
     own.tag(after, own.BOOKING, "contested", on=False)
-    booked = await repository.put(stored, after, rule=f"{_RULE} offered by {by} accepted")
-    await slots.settle_all(repository, stored.id, appointment, wanted)
-    await contested.mark(repository, booked, appointment, wanted)
+    await repository.put(stored, after, rule=f"{_RULE} offered by {by} accepted")
+    await slots.settle_all(repository, stored.id, wanted, appointment)
+    await contested.mark(repository, after, appointment, wanted)
 
 
 async def _release(repository: Repository, appointment_id: str, offer: list[Any]) -> None:

@@ -1,4 +1,5 @@
-"""Receipts of proposals: a bearer token whose only grant is to read one proposal (interfaces, "Website builder").
+"""Receipts of proposals: a bearer token whose only grant is to read one proposal, and to withdraw it where the clinic's
+rule allows that (interfaces, "Website builder"; R-10.4).
 
 It is `pr.` with the proposal's id and end, signed with the clinic's secret: nothing is stored for it, it works for one
 clinic only, and it expires with the proposal.
@@ -22,9 +23,9 @@ SHOWN = frozenset({"status", "start", "end", "serviceType", "serviceCategory", "
 _MAC_LENGTH = 32
 
 
-def issue(clinic: Clinic, appointment_id: str, expires: Micros, *, may_withdraw: bool) -> str:
-    """The receipt of a proposal."""
-    content = orjson.dumps([appointment_id, expires // 1_000_000, may_withdraw])
+def issue(clinic: Clinic, appointment_id: str, expires: Micros, *, may_withdraw: bool, through: str = "") -> str:
+    """The receipt of a proposal; `through` is the client that submitted it, for the audit of what the holder does."""
+    content = orjson.dumps([appointment_id, expires // 1_000_000, may_withdraw, through])
     return PREFIX + base64.urlsafe_b64encode(_mac(clinic, content) + content).decode().rstrip("=")
 
 
@@ -38,13 +39,14 @@ def access(clinic: Clinic, token: str, anonymous: Access) -> Access | None:
     mac, content = raw[:_MAC_LENGTH], raw[_MAC_LENGTH:]
     if not hmac.compare_digest(mac, _mac(clinic, content)):
         return None
-    id_, expires, may_withdraw = orjson.loads(content)
+    id_, expires, may_withdraw, *through = orjson.loads(content)
     if expires <= clinic.server.clock() // 1_000_000:
         return None
     rows = Test("_id", "token", Token(id_, ""))
     letters = frozenset("ru" if may_withdraw else "r")
     grant = Grant(letters, rows, SHOWN, "R-7.1 receipt of a proposal")
-    agent = Agent(role="public", name="holder of a receipt", token_id=hashlib.sha256(content).hexdigest()[:16])
+    name = " of ".join(["holder of a receipt", *filter(None, through)])
+    agent = Agent(role="public", name=name, token_id=hashlib.sha256(content).hexdigest()[:16])
     grants = dict(anonymous.grants)
     grants["Appointment"] = (*grants.get("Appointment", ()), grant)
     return Access(agent, grants)

@@ -3,7 +3,9 @@
 from collections.abc import Iterable
 from typing import Any
 
-from fhir_server.fhir import json, own
+import orjson
+
+from fhir_server.fhir import own
 from fhir_server.fhir.reference import LocalReference, local_reference
 from fhir_server.interactions.repository import Repository
 
@@ -34,6 +36,6 @@ async def _practitioner(repository: Repository, role: LocalReference) -> LocalRe
     stored = await repository.unit.read("PractitionerRole", role.id)
     if stored is None or stored.body is None:
         return None
-    reference = str(json.parse(stored.body).get("practitioner", {}).get("reference", ""))
+    reference = str(orjson.loads(stored.body).get("practitioner", {}).get("reference", ""))
     target = local_reference(reference, repository.clinic.base_url)
     return LocalReference("Practitioner", target.id) if target is not None and target.type == "Practitioner" else None

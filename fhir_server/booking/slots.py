@@ -21,11 +21,13 @@ _CLOSED = ("busy-unavailable", "entered-in-error")
 _RULE = "R-8.2 slot follows its appointments"
 
 
-async def settle_all(repository: Repository, appointment_id: str, before: Resource | None, wanted: Wanted) -> None:
+async def settle_all(
+    repository: Repository, appointment_id: str, wanted: Wanted, moved_from: Resource | None = None
+) -> None:
     """Bring every slot that the appointment took, takes or held into line with how often it is now taken."""
     slots = {slot.stored.id: slot for slot in wanted.slots}
-    if before is not None:
-        slots |= {slot.stored.id: slot for slot in (await look_up(repository, before)).slots}
+    if moved_from is not None:
+        slots |= {slot.stored.id: slot for slot in (await look_up(repository, moved_from)).slots}
     for slot in slots.values():
         await settle(repository, slot, appointment_id)
 

@@ -61,6 +61,19 @@ async def add_actors(
             participants.append({"actor": {"reference": actor}, "required": "required", "status": status})
 
 
+def check_order(appointment: Resource) -> None:
+    """An appointment ends after it starts, whatever its status. Raises Unprocessable."""
+    times = [interval(appointment[name])[0] for name in ("start", "end") if name in appointment]
+    if len(times) == 2 and times[0] >= times[1]:
+        raise Unprocessable("An appointment ends after it starts.", expression="Appointment.end")
+
+
+def check_ahead(repository: Repository, appointment: Resource) -> None:
+    """What is over is not booked any more. Raises Unprocessable."""
+    if "end" in appointment and interval(appointment["end"])[0] <= repository.clinic.server.clock():
+        raise Unprocessable("This time is over; choose another.", expression="Appointment.start")
+
+
 def localise(repository: Repository, appointment: Resource) -> None:
     """Write references to this server's own resources relatively, so that everybody finds them by one name."""
     references = [slot for slot in appointment.get("slot", ()) if isinstance(slot, dict)]

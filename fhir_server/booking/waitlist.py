@@ -6,6 +6,7 @@ it leaves the list. Staff then make it `pending` or `booked`; nothing is booked 
 
 from typing import Any
 
+from fhir_server.booking import near
 from fhir_server.booking.guards import guard_slots
 from fhir_server.booking.index import WANTED_SLOT
 from fhir_server.booking.wanted import look_up
@@ -25,7 +26,8 @@ async def tell(repository: Repository, slot_id: str) -> None:
     """Mark those who wait for a slot, or take the mark away, after its status has changed."""
     waits = Test("status", "token", Token("waitlist", None))
     where = all_of(Test(WANTED_SLOT, "reference", Target(slot_id, "Slot")), waits)
-    for stored in (await repository.unit.search(Query("Appointment", where, count=_MOST))).matches:
+    query = Query("Appointment", where, count=_MOST)
+    for stored in (await near.search(repository, query, near.about_slots((slot_id,)))).matches:
         await tell_one(repository, stored)
 
 

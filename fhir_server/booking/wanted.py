@@ -4,6 +4,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
+import orjson
+
 from fhir_server.booking import roles
 from fhir_server.booking.clinic_rules import ClinicRules, of_service, strictest
 from fhir_server.fhir import json
@@ -97,17 +99,27 @@ async def slot_by_id(repository: Repository, id_: str) -> WantedSlot | None:
 
 async def _slot(repository: Repository, stored: Stored, slot: Resource, at: str) -> WantedSlot:
     target = local_reference(slot["schedule"].get("reference", ""), repository.clinic.base_url)
-    _, schedule = await _get(repository, target, "Schedule")
-    schedule = schedule or {"actor": []}
+    schedule = await _look_at(repository, target, "Schedule") or {"actor": []}
     references = [str(actor.get("reference", "")) for actor in schedule["actor"]]
     services = []
     for reference in references:
         service_at = local_reference(reference, repository.clinic.base_url)
-        _, service = await _get(repository, service_at, "HealthcareService")
+        service = await _look_at(repository, service_at, "HealthcareService")
         if service is not None:
             services.append(service)
     people = await roles.people_of(repository, references)
     return WantedSlot(stored, slot, schedule, strictest(map(of_service, services)), at, tuple(services), people)
+
+
+async def _look_at(repository: Repository, target: LocalReference | None, type_: str) -> Resource | None:
+    """What nobody here stores again, so that its decimals need not be as they were written."""
+    if target is None or target.type != type_:
+        return None
+    stored = await repository.unit.read(type_, target.id)
+    if stored is None or stored.body is None:
+        return None
+    resource: Resource = orjson.loads(stored.body)
+    return resource
 
 
 async def _get(

@@ -19,10 +19,12 @@ from fhir_server.booking import (
     roles,
     slots,
     states,
+    taking_part,
     times,
     visits,
     waitlist,
 )
+from fhir_server.booking.conflicts import look_near
 from fhir_server.booking.contested import mark
 from fhir_server.booking.guards import guard_slots
 from fhir_server.booking.occupy import accept, occupy
@@ -46,6 +48,8 @@ async def appointment(repository: Repository, before: Resource | None, after: Re
     wanted = await look_up(repository, after)
     await guard_slots(repository, (slot.stored.id for slot in wanted.slots))
     old, new = (before or {}).get("status"), after["status"]
+    if {old, new} & (OCCUPYING | OPEN) and (old != new or not _takes_the_same(before or {}, after)):
+        await look_near(repository, after, wanted)
     if not repository.is_import:
         await _check(repository, before, after, wanted)
         if before is None and new == "proposed":
@@ -65,15 +69,22 @@ async def appointment(repository: Repository, before: Resource | None, after: Re
 
 async def _check(repository: Repository, before: Resource | None, after: Resource, wanted: Wanted) -> None:
     """Whether this caller may make this change, and what follows for the appointment itself."""
-    states.check(repository.access.agent, (before or {}).get("status"), after["status"])
+    old, new = (before or {}).get("status"), after["status"]
+    states.check(repository.access.agent, old, new)
     if before is not None:
         await hold_and_book.check_holder(repository, before, after)
         patients_change.check(repository, before, after, wanted)
         expiry.check(repository, before, after)
         review.decide(repository, before, after)
         waitlist.leave(before, after)
-    if after["status"] in OCCUPYING | OPEN - {"proposed"} and times.is_moved(before, after):
+    times.check_order(after)
+    await taking_part.check(repository, before, after)
+    # A new proposal is prepared by rules of its own.
+    if new in OCCUPYING | OPEN and (before is not None or new != "proposed") and times.is_moved(before, after):
         await times.follow_slots(repository, before, after, wanted)
+    if new in OCCUPYING and old not in OCCUPYING:
+        taking_part.require_patient(after)
+        times.check_ahead(repository, after)
 
 
 def _check_deletion(before: Resource) -> None:
@@ -93,14 +104,15 @@ def _then_settle(repository: Repository, before: Resource | None, after: Resourc
     old, new = (before or {}).get("status"), after["status"]
     ends_open = old in OPEN and new not in OPEN
     waits = new == "waitlist" and old != new  # it keeps nothing from others any more
-    if old in OCCUPYING or new in OCCUPYING or ends_open or waits:
-        repository.then(lambda stored: slots.settle_all(repository, stored.id, before, wanted))
+    moved_from = before if before is not None and before.get("slot") != after.get("slot") else None
+    if old in OCCUPYING or new in OCCUPYING or ends_open or waits or (old in OPEN and moved_from is not None):
+        repository.then(lambda stored: slots.settle_all(repository, stored.id, wanted, moved_from))
     if ends_open:
         repository.then(lambda stored: offers.forget(repository, stored.id))
     if new == "waitlist":
         repository.then(lambda stored: _tell_who_waits(repository, stored))
     if (old in OPEN | OCCUPYING or new in OPEN | OCCUPYING) and (old != new or times.is_moved(before, after)):
-        repository.then(lambda stored: mark(repository, stored, before, wanted))
+        repository.then(lambda _: mark(repository, after, before, wanted))
 
 
 async def _tell_who_waits(repository: Repository, stored: Stored) -> None:

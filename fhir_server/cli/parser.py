@@ -1,27 +1,10 @@
 """The words of the command line: every command, its arguments, and an example. Nothing heavy is imported here."""
 
 import argparse
-import importlib
 from typing import Any
 
-_SURFACES = ("website", "patient-portal", "provider-portal", "auditor", "administrator", "service")
-_KINDS = ("public", "confidential-symmetric", "confidential-asymmetric")
-_GRANTS = ("client_credentials", "authorization_code", "refresh_token")
-_ROLES = ("patient", "proxy", "practitioner", "front-desk", "auditor", "administrator")
-
-
-class Parser(argparse.ArgumentParser):
-    """An argument parser whose help may end with what a function tells (`more`: module:function)."""
-
-    more = ""
-
-    def format_help(self) -> str:
-        """The help, with the rest that is made only when it is asked for."""
-        text = super().format_help()
-        if not self.more:
-            return text
-        module, _, name = self.more.partition(":")
-        return f"{text}\n{getattr(importlib.import_module(module), name)()}"
+from fhir_server.cli import access_words
+from fhir_server.cli.words import Parser, command, new_group
 
 
 def make_parser() -> Parser:
@@ -31,38 +14,15 @@ def make_parser() -> Parser:
     _serve(commands)
     _demo(commands)
     _tenant(commands)
-    _user(commands)
-    _client(commands)
+    access_words.add(commands)
     _data(commands)
     _booking(commands)
     _operation(commands)
     return parser
 
 
-def _command(commands: Any, name: str, run: str, help_: str, example: str) -> Parser:
-    parser: Parser = commands.add_parser(
-        name,
-        help=help_[0].lower() + help_[1:].rstrip("."),
-        description=help_,
-        epilog=f"Example:\n  fhir-server {example}",
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    parser.set_defaults(run=run)
-    parser.add_argument(
-        "--data",
-        metavar="DIR",
-        help="the folder of the embedded store (or FHIR_SERVER_DATA); not looked at with FHIR_SERVER_STORE",
-    )
-    return parser
-
-
-def _group(commands: Any, name: str, help_: str) -> Any:
-    parser = commands.add_parser(name, help=help_[0].lower() + help_[1:].rstrip("."), description=help_)
-    return parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
-
-
 def _serve(commands: Any) -> None:
-    parser = _command(commands, "serve", "serve:run", "Run the server.", "serve --demo --port 8000 --data ./data")
+    parser = command(commands, "serve", "serve:run", "Run the server.", "serve --demo --port 8000 --data ./data")
     parser.more = "fhir_server.cli.settings_help:text"
     parser.add_argument("--host", default="127.0.0.1", help="the address to listen on (default: %(default)s)")
     parser.add_argument("--port", type=_port, default=8000, help="the port; 0 takes a free one (default: %(default)s)")
@@ -74,7 +34,7 @@ def _serve(commands: Any) -> None:
 
 
 def _demo(commands: Any) -> None:
-    parser = _command(
+    parser = command(
         commands,
         "demo",
         "demo:run",
@@ -88,8 +48,8 @@ def _demo(commands: Any) -> None:
 
 
 def _tenant(commands: Any) -> None:
-    group = _group(commands, "tenant", "Clinics.")
-    create = _command(
+    group = new_group(commands, "tenant", "Clinics.")
+    create = command(
         group, "create", "tenants:create", "Make an empty clinic.", "tenant create northside --zone Europe/Berlin"
     )
     create.add_argument("tenant", metavar="NAME", help="1 to 63 lower-case letters, digits and hyphens")
@@ -98,77 +58,11 @@ def _tenant(commands: Any) -> None:
         "--cors-origin", action="append", default=[], metavar="ORIGIN",
         help="an origin that may call it from a browser, * for any; may be given again",
     )  # fmt: skip
-    _command(group, "list", "tenants:list_", "List the clinics.", "tenant list --data ./data")
-
-
-def _user(commands: Any) -> None:
-    group = _group(commands, "user", "People of a clinic who may sign in.")
-    add = _command(
-        group,
-        "add",
-        "users:add",
-        "Add a person. The password is read from stdin with --password-stdin; else one is made and printed once.",
-        "user add northside dr-may --role practitioner --fhir-user Practitioner/may",
-    )
-    add.add_argument("tenant", metavar="TENANT")
-    add.add_argument("name", metavar="NAME")
-    add.add_argument("--role", required=True, choices=_ROLES)
-    add.add_argument("--fhir-user", required=True, metavar="TYPE/ID", help="the resource that stands for the person")
-    add.add_argument("--display", default="", help="how the person is called")
-    add.add_argument("--password-stdin", action="store_true", help="read the password from stdin")
-    list_ = _command(group, "list", "users:list_", "List the people.", "user list northside")
-    list_.add_argument("tenant", metavar="TENANT")
-    disable = _command(
-        group, "disable", "users:disable", "Let a person sign in no more.", "user disable northside dr-may"
-    )
-    disable.add_argument("tenant", metavar="TENANT")
-    disable.add_argument("name", metavar="NAME")
-    codes = _command(
-        group,
-        "totp",
-        "users:one_time_codes",
-        "Have a person give a code from an authenticator app at sign-in.",
-        "user totp northside dr-may",
-    )
-    codes.add_argument("tenant", metavar="TENANT")
-    codes.add_argument("name", metavar="NAME")
-    codes.add_argument("--off", action="store_true", help="ask for no code any more")
-
-
-def _client(commands: Any) -> None:
-    group = _group(commands, "client", "Apps of a clinic.")
-    add = _command(
-        group,
-        "add",
-        "clients:add",
-        "Register an app. A generated secret is printed once.",
-        "client add northside backend --surface service --jwks keys.json --scope 'system/Appointment.cruds'",
-    )
-    add.add_argument("tenant", metavar="TENANT")
-    add.add_argument("client", metavar="ID")
-    add.add_argument("--surface", required=True, choices=_SURFACES, help="what the app is for")
-    add.add_argument("--kind", choices=_KINDS, help="(default: asymmetric with --jwks, else public for portals)")
-    add.add_argument("--scope", required=True, action="append", metavar="SCOPES", help="may be given again")
-    add.add_argument("--grant", action="append", choices=_GRANTS, help="(default: by surface and kind)")
-    add.add_argument("--redirect-uri", action="append", default=[], metavar="URL", help="may be given again")
-    add.add_argument("--jwks", metavar="FILE|URL", help="its public keys, for private_key_jwt")
-    add.add_argument("--name", default="", help="how the app is called")
-    list_ = _command(group, "list", "clients:list_", "List the apps.", "client list northside")
-    list_.add_argument("tenant", metavar="TENANT")
-    rotate = _command(
-        group, "rotate", "clients:rotate", "Replace an app's secret; the new one is printed once.",
-        "client rotate northside website",
-    )  # fmt: skip
-    disable = _command(
-        group, "disable", "clients:disable", "Let an app get no more tokens.", "client disable northside website"
-    )
-    for parser in (rotate, disable):
-        parser.add_argument("tenant", metavar="TENANT")
-        parser.add_argument("client", metavar="ID")
+    command(group, "list", "tenants:list_", "List the clinics.", "tenant list --data ./data")
 
 
 def _data(commands: Any) -> None:
-    seed = _command(
+    seed = command(
         commands,
         "seed",
         "seeding:run",
@@ -179,7 +73,7 @@ def _data(commands: Any) -> None:
     seed.add_argument("--patients", type=_count_or_none, help="synthetic patients with some history (default: 20)")
     seed.add_argument("--days", type=_count_or_none, help="days of free slots from tomorrow on (default: 28)")
     seed.add_argument("--practitioners", type=_count, help="people who treat (default: 3)")
-    import_ = _command(
+    import_ = command(
         commands,
         "import",
         "importing:run",
@@ -194,15 +88,15 @@ def _data(commands: Any) -> None:
 
 
 def _booking(commands: Any) -> None:
-    rules = _group(commands, "rules", "A clinic's booking rules.")
-    apply = _command(
+    rules = new_group(commands, "rules", "A clinic's booking rules.")
+    apply = command(
         rules, "apply", "booking:apply", "Check a file of booking rules by its JSON Schema, and put them on the "
         "services that it names, all or none.", "rules apply northside rules.json",
     )  # fmt: skip
     apply.add_argument("tenant", metavar="TENANT")
     apply.add_argument("file", metavar="FILE")
     apply.add_argument("--check", action="store_true", help="check the file only")
-    slots = _group(commands, "slots", "A provider's free times.")
+    slots = new_group(commands, "slots", "A provider's free times.")
     days, times = "2026-12-01 --to 2026-12-31", "2026-12-24T12:00:00 --to 2026-12-27"
     for name, text, example in (
         ("generate", "Make free slots from the hours of a schedule's providers; run again it changes nothing.", days),
@@ -210,7 +104,7 @@ def _booking(commands: Any) -> None:
         ("reopen", "Reopen what was closed in a range.", times),
     ):
         words = f"slots {name} northside lee-consultation --from {example}"
-        parser = _command(slots, name, f"booking:{name}", text, words)
+        parser = command(slots, name, f"booking:{name}", text, words)
         parser.add_argument("tenant", metavar="TENANT")
         parser.add_argument("schedule", metavar="SCHEDULE", help="the id of the Schedule")
         kind = "DAY" if name == "generate" else "TIME"
@@ -219,7 +113,7 @@ def _booking(commands: Any) -> None:
 
 
 def _operation(commands: Any) -> None:
-    token = _command(
+    token = command(
         commands, "token", "tokens:run", "Print an access token, for operators and tests.",
         "token --tenant demo --user dr-lee --client provider-portal --scope 'user/Appointment.rs'",
     )  # fmt: skip
@@ -230,15 +124,15 @@ def _operation(commands: Any) -> None:
     token.add_argument("--patient", default="", metavar="ID", help="the patient in context")
     token.add_argument("--lifetime", type=_count, default=3600, metavar="SECONDS", help="(default: %(default)s)")
     token.add_argument("--origin", metavar="URL", help="the server's public origin (default: FHIR_SERVER_ORIGIN)")
-    explain = _command(
+    explain = command(
         commands, "explain", "explain:run", "Show how a search would run: its plan, and what the store does "
         "for it.", "explain demo 'Slot?status=free&start=ge2026-12-01&_sort=start'",
     )  # fmt: skip
     explain.add_argument("tenant", metavar="TENANT")
     explain.add_argument("search", metavar="TYPE?QUERY")
-    audit = _group(commands, "audit", "The audit log.")
+    audit = new_group(commands, "audit", "The audit log.")
     _audit_commands(audit)
-    migrate = _command(
+    migrate = command(
         commands,
         "migrate",
         "migrating:run",
@@ -250,12 +144,12 @@ def _operation(commands: Any) -> None:
     migrate.add_argument("--from", required=True, dest="source", metavar="PLACE")
     migrate.add_argument("--to", required=True, dest="target", metavar="PLACE")
     migrate.add_argument("--tenant", action="append", metavar="NAME", help="only this clinic; may be given again")
-    doctor = _command(commands, "doctor", "doctor:run", "Check that the server can run here.", "doctor --data ./data")
+    doctor = command(commands, "doctor", "doctor:run", "Check that the server can run here.", "doctor --data ./data")
     doctor.add_argument("--fix", action="store_true", help="make the collections and indexes that MongoDB lacks")
 
 
 def _audit_commands(audit: Any) -> None:
-    verify = _command(
+    verify = command(
         audit, "verify", "audit:verify", "Verify a clinic's audit log, or an exported one, by the public key; name the "
         "first entry that is not what was recorded.", "audit verify demo --key demo.pub",
     )  # fmt: skip
@@ -264,21 +158,21 @@ def _audit_commands(audit: Any) -> None:
     verify.add_argument("--witness", default="", metavar="FILE", help="checkpoints that a witness has seen")
     verify.add_argument("--export", default="", metavar="FILE", help="an exported log, instead of the clinic's own")
     for name, text in (("checkpoint", "Seal the audit log now."), ("key", "Print the public keys of the audit log.")):
-        _command(audit, name, f"audit:{name}", text, f"audit {name} demo").add_argument("tenant", metavar="TENANT")
-    export = _command(
+        command(audit, name, f"audit:{name}", text, f"audit {name} demo").add_argument("tenant", metavar="TENANT")
+    export = command(
         audit, "export", "audit:export", "Write the audit log to a file.", "audit export demo --out demo.log"
     )
     export.add_argument("tenant", metavar="TENANT")
     export.add_argument("--format", choices=("log", "ndjson", "csv"), default="log", help="(default: %(default)s)")
     export.add_argument("--out", default="-", metavar="FILE", help="(default: standard output)")
-    purge = _command(
+    purge = command(
         audit, "purge", "audit:purge", "Remove old entries, whole checkpoints at a time, and leave a signed tombstone.",
         "audit purge demo --before 2026-01-01 --reason 'retention period'",
     )  # fmt: skip
     purge.add_argument("tenant", metavar="TENANT")
     purge.add_argument("--before", required=True, metavar="DATE", help="what is older goes")
     purge.add_argument("--reason", required=True, metavar="TEXT", help="for the tombstone")
-    hold = _command(audit, "hold", "audit:hold", "Keep what is about a patient from being purged.",
+    hold = command(audit, "hold", "audit:hold", "Keep what is about a patient from being purged.",
                     "audit hold demo anna --reason 'case 17'")  # fmt: skip
     hold.add_argument("tenant", metavar="TENANT")
     hold.add_argument("patient", metavar="ID", help="the Patient's id")

@@ -8,6 +8,7 @@ from typing import Any
 import uvicorn
 from uvicorn.supervisors import Multiprocess
 
+from fhir_server import serving
 from fhir_server.app import Asgi, make_app, make_parts
 from fhir_server.cli.refusal import Refusal
 from fhir_server.cli.shell import explained, make_folder, place, settings_of
@@ -18,7 +19,9 @@ _BACKLOG = 2_048
 
 def create_app() -> Asgi:
     """The application by the environment's settings; each worker process calls it."""
-    return make_app(make_parts(from_environment()))
+    app = make_app(make_parts(from_environment()))
+    serving.settle()
+    return app
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -45,7 +48,7 @@ def run(arguments: argparse.Namespace) -> int:
         factory=True,
         workers=arguments.workers,
         loop="uvloop",
-        http="httptools",
+        http=serving.OneSegment,
         ws="none",
         log_level="info" if arguments.access_log else "warning",
         access_log=arguments.access_log,

@@ -6,12 +6,12 @@ import time
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
-from uuid import UUID
 
 # Microseconds since 1970-01-01T00:00:00Z: the one unit of time inside the server.
 Micros = int
 Clock = Callable[[], Micros]
 
+_LOWEST_62 = (1 << 62) - 1
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _DAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
 _MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
@@ -25,17 +25,22 @@ def system_clock() -> Micros:
 def instant(micros: Micros) -> str:
     """A FHIR instant in UTC with milliseconds: `2026-11-22T18:51:00.123Z`."""
     seconds, rest = divmod(micros, 1_000_000)
-    return f"{_second(seconds)}.{rest // 1000:03d}Z"
+    return f"{_to_the_second(seconds)}.{rest // 1_000:03d}Z"
 
 
-@lru_cache(maxsize=1_024)  # of what is stored or told in one second there is much
-def _second(seconds: int) -> str:
+@lru_cache(maxsize=64)  # what happens in one second is told many times
+def _to_the_second(seconds: int) -> str:
     return f"{_EPOCH + timedelta(seconds=seconds):%Y-%m-%dT%H:%M:%S}"
 
 
 def http_date(micros: Micros) -> str:
     """An HTTP date (RFC 9110 §5.6.7): `Sun, 22 Nov 2026 18:51:00 GMT`."""
-    year, month, day, hour, minute, second, weekday, _, _ = time.gmtime(micros // 1_000_000)
+    return _http_date(micros // 1_000_000)
+
+
+@lru_cache(maxsize=4_096)
+def _http_date(seconds: int) -> str:
+    year, month, day, hour, minute, second, weekday, _, _ = time.gmtime(seconds)
     return f"{_DAYS[weekday]}, {day:02} {_MONTHS[month - 1]} {year:04} {hour:02}:{minute:02}:{second:02} GMT"
 
 
@@ -59,12 +64,10 @@ class Ids:
 
     def resource_id(self) -> str:
         """A new logical id."""
-        milliseconds = self._clock() // 1_000
-        return str(
-            UUID(
-                int=(milliseconds << 80) | (7 << 76) | (self._random_bits(12) << 64) | (2 << 62) | self._random_bits(62)
-            )
-        )
+        milliseconds, random = self._clock() // 1_000, self._random_bits(74)
+        number = (milliseconds << 80) | (7 << 76) | (random >> 62 << 64) | (2 << 62) | (random & _LOWEST_62)
+        text = f"{number:032x}"
+        return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
 
     def creation_key(self) -> int:
         """A new creation key, above every earlier one of this source."""

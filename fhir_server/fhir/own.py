@@ -21,6 +21,7 @@ BUFFERS = f"{ROOT}/StructureDefinition/booking-buffers"  # minutes kept free aro
 OVERRIDE = f"{ROOT}/StructureDefinition/conflict-override"  # why a provider books in spite of a conflict
 OCCUPIES = f"{ROOT}/StructureDefinition/occupied-actors"  # whose time an import takes beside its participants'
 INTAKE = f"{ROOT}/StructureDefinition/intake-questionnaire"  # on a service: a form to fill in before the visit
+REASON = f"{ROOT}/StructureDefinition/service-reason"  # on a service: what it is for
 PREPARATION = f"{ROOT}/StructureDefinition/preparation"  # on a service: how to prepare for the visit
 _SERVERS_EXTENSIONS = (EXPIRES, REVIEW_DUE, BUFFERS, OCCUPIES)
 

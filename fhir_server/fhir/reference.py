@@ -2,6 +2,7 @@
 
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 
 ID = re.compile(r"[A-Za-z0-9\-.]{1,64}")
 _LOCAL = re.compile(r"([A-Z][A-Za-z]+)/([A-Za-z0-9\-.]{1,64})(?:/_history/([A-Za-z0-9\-.]{1,64}))?")
@@ -24,6 +25,7 @@ def is_id(text: str) -> bool:
     return ID.fullmatch(text) is not None
 
 
+@lru_cache(maxsize=8_192)
 def local_reference(text: str, base_url: str = "") -> LocalReference | None:
     """The local target of a literal reference; None when it is contained, a URN, or of another server.
 

@@ -91,14 +91,15 @@ class Access:
         return found
 
     def bound(self, query: Query, letter: str, bind: Callable[[], Node]) -> Node:
-        """A query's condition with the rows of the grants joined in, as `bind` makes it."""
+        """A query's condition with the rows of the grants joined in, as `bind` makes it; itself for all rows."""
         where = query.where
         name = (query.type, letter, id(where), query.sort)
         found = self._bound.get(name)
         if found is None or found[0] is not where:  # held here, so that its identity is nobody else's
             if len(self._bound) >= _MOST_BOUND:
                 self._bound.clear()
-            found = self._bound[name] = where, bind()
+            made = bind()
+            found = self._bound[name] = where, where if made == where else made
         return found[1]
 
 

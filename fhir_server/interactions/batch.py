@@ -29,4 +29,4 @@ async def handle(call: Call) -> Answer:
 
 async def _answer(call: Call, entry: Entry) -> Answer:
     assert call.entries is not None
-    return await call.entries.alone(entry.request())
+    return entry.told(await call.entries.alone(entry.request()))

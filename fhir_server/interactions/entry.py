@@ -55,9 +55,16 @@ class Entry:
             return "if-none-exist" in self.headers
         return self.method in ("PUT", "PATCH", "DELETE") and len(self.segments) == 1
 
+    def told(self, answer: Answer) -> Answer:
+        """The answer as its Bundle tells it."""
+        if self.method == "HEAD" and answer.status < 400:
+            answer.body = b""
+        return answer
+
     def request(self) -> EntryRequest:
-        """The entry as a request of its own."""
-        return EntryRequest(self.method, self.segments, self.query, self.headers, self.resource, self.id)
+        """The entry as a request of its own; a HEAD is done as a GET."""
+        method = "GET" if self.method == "HEAD" else self.method
+        return EntryRequest(method, self.segments, self.query, self.headers, self.resource, self.id)
 
 
 def read(call: Call) -> list[Entry]:

@@ -21,6 +21,15 @@ def check_if_match(headers: Mapping[str, str], current: Stored | None) -> None:
         raise PreconditionFailed(f"If-Match does not hold: the resource {at}. Read it again and repeat the change.")
 
 
+def check_if_none_match(headers: Mapping[str, str], current: Stored) -> None:
+    """The condition of If-None-Match on a write (RFC 9110 §13.1.2). Raises BadRequest, PreconditionFailed."""
+    unwanted = headers.get("if-none-match")
+    if unwanted is None:
+        return
+    if unwanted.strip() == "*" or str(current.version) in [version_of(tag) for tag in unwanted.split(",")]:
+        raise PreconditionFailed(f"If-None-Match does not hold: the resource is at version {current.version}.")
+
+
 def version_of(tag: str) -> str:
     """The version in an entity tag such as W/"3". Raises BadRequest."""
     text = tag.strip().removeprefix("W/")

@@ -1,7 +1,7 @@
 """A row of the table of interactions."""
 
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from fhir_server.fhir.errors import FhirError
@@ -21,7 +21,7 @@ class Interaction:
     `format` is the media type of what it answers, where that is not FHIR.
     `only_reads`: the audit calls it a change, and its Unit changes nothing. `transaction` is IHE's number of it
     (`ITI-115`), the second subtype in the audit. `definition` is the operation's canonical URL. `refused` shapes a
-    refusal in the row's own way, if it does.
+    refusal in the row's own way, if it does. `writes`: its Unit does.
     """
 
     name: str
@@ -40,7 +40,9 @@ class Interaction:
     definition: str = ""
     refused: Callable[[Clinic, FhirError], Answer | None] | None = None
 
-    @property
-    def writes(self) -> bool:
+    writes: bool = field(init=False)
+
+    def __post_init__(self) -> None:
         """Whether its Unit writes."""
-        return (self.action in ("C", "U", "D") and not self.only_reads) or self.name == "transaction"
+        writes = (self.action in ("C", "U", "D") and not self.only_reads) or self.name == "transaction"
+        object.__setattr__(self, "writes", writes)

@@ -6,20 +6,24 @@ from fhir_server.interactions.call import Answer, Call
 from fhir_server.interactions.repository import Repository
 from fhir_server.store.protocol import Stored
 
+# As FHIR writes them; some clients write them otherwise.
+_VALUES = {value.lower(): value for value in ("minimal", "representation", "OperationOutcome", "strict", "lenient")}
+
 
 def preference(call: Call, name: str) -> str:
     """The value of one preference; '' when it is not given (RFC 7240)."""
     for part in call.headers.get("prefer", "").replace(";", ",").split(","):
-        key, _, value = part.strip().partition("=")
-        if key == name:
-            return value.strip('"')
+        key, _, value = part.partition("=")
+        if key.strip().lower() == name:
+            value = value.strip().strip('"')
+            return _VALUES.get(value.lower(), value)
     return ""
 
 
 def prefers(call: Call, name: str) -> bool:
     """Whether a preference is given, with or without a value."""
     parts = call.headers.get("prefer", "").replace(";", ",").split(",")
-    return any(part.strip().partition("=")[0].lower() == name for part in parts)
+    return any(part.partition("=")[0].strip().lower() == name for part in parts)
 
 
 def answer_with(call: Call, repository: Repository, stored: Stored, status: int, *, letter: str = "") -> Answer:

@@ -11,7 +11,7 @@ from typing import Any
 from fhir_server.fhir import json, own
 from fhir_server.fhir.clock import instant
 from fhir_server.fhir.errors import Conflict, Forbidden, Gone, NotFound, Unprocessable
-from fhir_server.interactions import search_parameters, visibility
+from fhir_server.interactions import contained, search_parameters, visibility
 from fhir_server.interactions.access import Access, Grant
 from fhir_server.interactions.changes import Change, Noted
 from fhir_server.interactions.clinic import Clinic, Resource
@@ -43,6 +43,7 @@ class Repository:
         self.because = ""  # what a rule decided of the resource at hand, for the audit
         self.decided: dict[tuple[str, str], Grant] = {}  # which grant let a resource through
         self.noted: list[Noted] = []  # what the audit is told beside the changes
+        self.known: dict[str, Any] = {}  # what rules have found out in this Unit
         self._followers: list[Follower] = []
         self._sight = Sight(unit, clinic, access)
         self._is_current = False
@@ -99,9 +100,8 @@ class Repository:
 
         # What an own search parameter looks at can change while an Access is kept.
         where = bind() if self.clinic.custom else self.access.bound(query, letter, bind)
-        page = await self.unit.search(replace(query, where=where))
-        for id_, grant in (await self._sight.of_page(page.matches, query.type, letter)).items():
-            self._decide(query.type, id_, grant)
+        page = await self.unit.search(query if where is query.where else replace(query, where=where))
+        self.decided |= await self._sight.of_page(page.matches, query.type, letter)
         return page
 
     async def history(self, query: HistoryQuery, *, letter: str) -> Page:
@@ -281,6 +281,8 @@ class Repository:
             raise Conflict(
                 f"The {type_} was changed meanwhile; it is at version {error.current}. Read it again."
             ) from error
+        if "contained" in (resource or ()) or contained.names(before):
+            await contained.index(self.unit, self.clinic, stored, resource or {}, before)
         self.changes.append(Change(stored, version if before is not None and not before.is_deleted else 0, rule))
         return stored
 

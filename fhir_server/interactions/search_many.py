@@ -4,19 +4,18 @@ Each type is asked for a page after the same place, and the pages are merged: cr
 types alike.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import cmp_to_key
 from typing import Any
 
-from fhir_server.fhir import json
 from fhir_server.fhir.errors import BadRequest, Forbidden, NotFound
-from fhir_server.interactions import include, paging, search_type
+from fhir_server.interactions import include, order, paging, search_type
 from fhir_server.interactions.call import Answer, Call, Pairs
 from fhir_server.interactions.repository import Repository
-from fhir_server.search.matches import sort_values
+from fhir_server.search.matches import comparison
 from fhir_server.search.parse import Include, SearchRequest
-from fhir_server.search.plan import EVERYTHING, Node, Sort, Target, Test, all_of, any_of
+from fhir_server.search.plan import EVERYTHING, Node, Target, Test, all_of, any_of
 from fhir_server.store.protocol import Page, Stored
 
 # Types that are not among the stored resources: they are sought on their own.
@@ -26,12 +25,8 @@ Placed = tuple[tuple[Any, ...], Stored]
 
 async def system(call: Call, repository: Repository) -> Answer:
     """A searchset of the types that `_type` names, or of all that the caller may search."""
-    named = [type_ for name, value in call.query if name == "_type" for type_ in value.split(",") if type_]
     known = call.clinic.server.definitions.resource_types
-    for type_ in named:
-        if type_ not in known or type_ in _APART:
-            raise BadRequest(f"'_type': '{type_[:64]}' cannot be searched here.", expression="_type")
-    types = tuple(dict.fromkeys(named)) or _allowed(repository, sorted(known - _APART))
+    types = _named(call) or _allowed(repository, sorted(known - _APART))
     return await answer(call, repository, "", dict.fromkeys(types, EVERYTHING))
 
 
@@ -42,13 +37,24 @@ async def compartment(call: Call, repository: Repository) -> Answer:
         raise NotFound(f"{call.type} is no compartment of FHIR R4.", code="not-supported")
     path = f"{call.type}/{call.id}/{call.other}"
     if call.other == "*":
-        types = _allowed(repository, sorted(type_ for type_, codes in members.items() if codes and type_ not in _APART))
-        within = {type_: inside(call, members[type_]) for type_ in types}
+        types = sorted(type_ for type_, codes in members.items() if codes and type_ not in _APART)
+        named = _named(call)
+        allowed = [type_ for type_ in named if type_ in types] if named else _allowed(repository, types)
+        within = {type_: inside(call, members[type_]) for type_ in allowed}
         return await answer(call, repository, path, within)
     if not members.get(call.other) or call.other in _APART:
         raise NotFound(f"{call.other} is not in the compartment of a {call.type}.", code="not-supported")
     one = replace(call, type=call.other, id="", other="")
     return await search_type.answer(one, repository, path, inside(call, members[call.other]))
+
+
+def _named(call: Call) -> tuple[str, ...]:
+    """The types that `_type` names, each once. Raises BadRequest."""
+    named = [type_ for name, value in call.query if name == "_type" for type_ in value.split(",") if type_]
+    for type_ in named:
+        if type_ not in call.clinic.server.definitions.resource_types or type_ in _APART:
+            raise BadRequest(f"'_type': '{type_[:64]}' cannot be searched here.", expression="_type")
+    return tuple(dict.fromkeys(named))
 
 
 def _allowed(repository: Repository, types: Sequence[str]) -> tuple[str, ...]:
@@ -78,43 +84,23 @@ async def answer(
     includes: dict[Include, None] = {}
     for type_, node in within.items():
         request = search_type.read(replace(call, type=type_), criteria)
+        search_type.refuse_contained(request)
         query = search_type.query_of(replace(call, type=type_), replace(request, where=all_of(node, request.where)))
         pages.append(await repository.search(replace(query, after=place)))
         count = query.count
         includes |= dict.fromkeys(request.includes)
-        found += [(_place(repository, stored, request.sort), stored) for stored in pages[-1].matches]
-    found.sort(key=cmp_to_key(_comparison(request.sort)))
+        found += [
+            (order.place(repository.clinic.extractor, stored, request.sort), stored) for stored in pages[-1].matches
+        ]
+    found.sort(key=cmp_to_key(comparison(request.sort)))
     more = len(found) > count or any(page.next is not None for page in pages)
     kept = found[:count]
     totals = [page.total for page in pages]
     total = sum(t for t in totals if t is not None) if None not in totals else None
     is_exact = all(page.total_is_exact for page in pages)
     page = Page([stored for _, stored in kept], kept[-1][0] if more and kept else None, total, is_exact)
-    types = [("_type", ",".join(within))] if path == "" and len(pairs) != len(criteria) else []
+    types = [("_type", ",".join(within))] if is_search and len(pairs) != len(criteria) else []
     applied = (*types, *request.applied) if is_search else tuple(pairs)
     request = replace(request, includes=tuple(includes))
     included = await include.included(repository, request, page.matches)
     return search_type.bundled(call, repository, replace(request, applied=applied), page, included, path, pairs)
-
-
-def _place(repository: Repository, stored: Stored, sorts: Sequence[Sort]) -> tuple[Any, ...]:
-    if not sorts:
-        return (stored.key,)
-    assert stored.body is not None
-    entries = repository.clinic.extractor.entries(json.parse(stored.body))
-    return (*sort_values(entries, sorts), stored.key)
-
-
-def _comparison(sorts: Sequence[Sort]) -> Callable[[Placed, Placed], int]:
-    """Which of two comes first: by the sort keys, missing values last, then by creation."""
-
-    def compare(one: Placed, other: Placed) -> int:
-        for left, right, sort in zip(one[0], other[0], sorts, strict=False):
-            if left == right:
-                continue
-            if left is None or right is None:
-                return 1 if left is None else -1
-            return -1 if (left < right) != sort.descending else 1
-        return -1 if one[0][-1] < other[0][-1] else 1
-
-    return compare

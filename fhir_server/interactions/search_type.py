@@ -4,8 +4,9 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from fhir_server.fhir import json
+from fhir_server.fhir.errors import BadRequest
 from fhir_server.fhir.outcome import Issue
-from fhir_server.interactions import bundle, include, paging, subset
+from fhir_server.interactions import bundle, include, paging, search_contained, subset
 from fhir_server.interactions.call import Answer, Call, Pairs
 from fhir_server.interactions.prefer import preference
 from fhir_server.interactions.repository import Repository
@@ -27,9 +28,13 @@ async def answer(call: Call, repository: Repository, path: str, within: Node = E
     """A searchset of the call's type at a path, of what is `within`."""
     pairs = [(name, value) for name, value in call.query if name != paging.PARAMETER]
     request = read(call, pairs)
-    query = query_of(call, request if within == EVERYTHING else replace(request, where=all_of(within, request.where)))
-    sort = query.sort or natural_order(query.where)
-    page = await repository.search(replace(query, sort=sort, after=paging.place(call, path, pairs)))
+    query = query_of(call, request if within is EVERYTHING else replace(request, where=all_of(within, request.where)))
+    if request.contained != "false":
+        return await search_contained.answer(
+            call, search_contained.Search(repository, request, query), path, pairs, entry
+        )
+    sort, after = query.sort or natural_order(query.where), paging.place(call, path, pairs)
+    page = await repository.search(Query(query.type, query.where, sort, query.count, after, query.total))
     included = await include.included(repository, request, page.matches)
     return bundled(call, repository, request, page, included, path, pairs)
 
@@ -38,6 +43,16 @@ def read(call: Call, pairs: Pairs) -> SearchRequest:
     """What a query asks of the call's type, by the caller's wish strictly or not."""
     lenient = preference(call, "handling") == "lenient"
     return call.clinic.parser.parse(call.type, pairs, call.clinic.server.clock(), lenient=lenient)
+
+
+def refuse_contained(request: SearchRequest) -> None:
+    """Raises BadRequest for a search of contained resources, where one type at a time can be searched so."""
+    if request.contained != "false":
+        raise BadRequest(
+            "'_contained' is for a search of one type, and not for $explain.",
+            expression="_contained",
+            code="not-supported",
+        )
 
 
 def bundled(
@@ -51,8 +66,8 @@ def bundled(
 ) -> Answer:
     """The answer with a page and what comes along with it."""
     server, base_url = call.clinic.server, call.clinic.base_url
-    entries = [entry(call, repository, request, stored, "match") for stored in page.matches]
-    entries += [entry(call, repository, request, stored, "include") for stored in included]
+    entries = _entries(call, repository, request, page.matches, "match")
+    entries += _entries(call, repository, request, included, "include")
     if request.dropped:
         entries.append(bundle.outcome_entry(request.dropped))
     links = [("self", bundle.link(base_url, path, request.applied))]
@@ -86,13 +101,30 @@ def _total(call: Call, request: SearchRequest, page: Page) -> int | None:
     return len(page.matches) if is_whole else None
 
 
+def _entries(
+    call: Call, repository: Repository, request: SearchRequest, found: Sequence[Stored], mode: str
+) -> list[bytes]:
+    """The entries of matches, or of what comes along with them."""
+    types = {stored.type for stored in found}
+    if len(types) == 1 and not _is_narrowed(request, mode):
+        type_ = types.pop()
+        if repository.access.shows_all(type_, "s"):
+            return bundle.match_entries(call.clinic.base_url, type_, found, mode)
+    return [entry(call, repository, request, stored, mode) for stored in found]
+
+
 def entry(call: Call, repository: Repository, request: SearchRequest, stored: Stored, mode: str) -> bytes:
     """A match, or what comes along with one (mode `include`), as the caller may see it and has asked to."""
     body = repository.shown(stored, "s" if repository.access.of(stored.type, "s") else "r")
-    if request.summary not in (None, "false", "count") or (request.elements and mode == "match"):
+    if _is_narrowed(request, mode):
         narrowed = subset.of(json.parse(body), request, call.clinic.server.definitions)
         body = json.serialise(narrowed)
     return bundle.match_entry(call.clinic.base_url, stored, body, mode)
+
+
+def _is_narrowed(request: SearchRequest, mode: str) -> bool:
+    """Whether the caller asked for some elements of a resource only."""
+    return request.summary not in (None, "false", "count") or (bool(request.elements) and mode == "match")
 
 
 def too_many(what: str, most: int) -> Issue:

@@ -63,18 +63,18 @@ class Sight:
                 return grant
         return None
 
-    async def of_page(self, found: Sequence[Stored], type_: str, letter: str) -> dict[str, Grant]:
-        """For each of what a search found, by id, the first grant that let it through."""
-        grants, decided = self._access.of(type_, letter), dict[str, Grant]()
+    async def of_page(self, found: Sequence[Stored], type_: str, letter: str) -> dict[tuple[str, str], Grant]:
+        """For each of what a search found, by type and id, the first grant that let it through."""
+        grants, decided = self._access.of(type_, letter), dict[tuple[str, str], Grant]()
+        left = [(type_, stored.id) for stored in found]
         for grant in grants[:-1]:
-            left = [stored.id for stored in found if stored.id not in decided]
-            if visibility.is_everything(grant):
+            if not left or visibility.is_everything(grant):
                 return decided | dict.fromkeys(left, grant)
-            if left:
-                where = all_of(any_of(*(_by_id(id_) for id_ in left)), grant.rows)
-                page = await self._unit.search(Query(type_, where, count=len(left)))
-                decided |= {stored.id: grant for stored in page.matches}
-        return decided | {stored.id: grants[-1] for stored in found if stored.id not in decided}
+            where = all_of(any_of(*(_by_id(id_) for _, id_ in left)), grant.rows)
+            page = await self._unit.search(Query(type_, where, count=len(left)))
+            decided |= {(type_, stored.id): grant for stored in page.matches}
+            left = [name for name in left if name not in decided]
+        return decided | dict.fromkeys(left, grants[-1])
 
     def shown(self, stored: Stored, grants: Sequence[Grant], *, or_all: bool = False) -> bytes:
         """The body as the grants that let it through show it; `or_all`: by all of them if none does any more."""

@@ -63,6 +63,9 @@ def _prepare_history(call: Call, read: list[Entry]) -> Prepared:
             raise BadRequest(
                 "An entry of a history is a write.", expression=f"Bundle.entry[{each.place}].request.method"
             )
+        whole = call.body["entry"][each.place].get("resource")
+        if each.method == "PATCH" and isinstance(whole, dict) and whole["resourceType"] == each.type:
+            each.method, each.resource = "PUT", whole  # a history has what came of a patch
         if each.method == "POST" and isinstance(each.resource, dict):
             each.id = each.resource.get("id", "")
     return Prepared(tuple(read), frozenset(), is_history=True)
@@ -177,7 +180,7 @@ def _refuse_twins(entries: Iterable[Entry]) -> None:
     """No resource is written by two entries (FHIR R4 http.html#trules)."""
     seen: set[tuple[str, str]] = set()
     for each in entries:
-        if not each.id or each.method == "GET":
+        if not each.id or each.method in ("GET", "HEAD"):
             continue
         if (each.type, each.id) in seen:
             raise BadRequest(
@@ -194,7 +197,7 @@ async def _answer(call: Call, repository: Repository, each: Entry, found: _Ident
         target = found.replaced[f"{each.type}/{each.id}"].partition("/")[2]
         stored = await repository.read(each.type, target, letter="s")
         return answer_with(replace(call, headers=each.headers), repository, stored, 200, letter="s")
-    answer = await call.entries.within(each.request(), repository.unit)
+    answer = each.told(await call.entries.within(each.request(), repository.unit))
     made = answer.stored
     if (
         each.method == "POST"

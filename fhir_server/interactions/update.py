@@ -3,7 +3,7 @@
 from fhir_server.fhir.errors import BadRequest, Forbidden, NotAllowed, NotFound
 from fhir_server.interactions import visibility
 from fhir_server.interactions.call import Answer, Call
-from fhir_server.interactions.if_match import check_if_match
+from fhir_server.interactions.if_match import check_if_match, check_if_none_match
 from fhir_server.interactions.prefer import answer_with
 from fhir_server.interactions.repository import Repository
 
@@ -15,6 +15,7 @@ async def handle(call: Call, repository: Repository) -> Answer:
     current, is_there = await repository.look(call.type, call.id, "u")
     if current is not None and not current.is_deleted and is_there:
         check_if_match(call.headers, current)
+        check_if_none_match(call.headers, current)
         if repository.writable(current) is not None:
             raise Forbidden("This caller sees a part of the resource only; change it by PATCH.")
         return answer_with(call, repository, await repository.update(current, call.body), 200)

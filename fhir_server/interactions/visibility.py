@@ -96,6 +96,14 @@ def bound(type_: str, where: Node, sorts: Iterable[Sort], access: Access, letter
     Raises Forbidden where a type on the way, or an element that a parameter looks at, is not the caller's to see: to
     search or sort by it would tell.
     """
+    inner = within(type_, where, sorts, access, registry, letter)
+    return all_of(any_of(*(grant.rows for grant in access.of(type_, letter))), inner)
+
+
+def within(
+    type_: str, where: Node, sorts: Iterable[Sort], access: Access, registry: Registry, letter: str = "s"
+) -> Node:
+    """The same without the rows of the type itself: for what is there by another's grants."""
     grants = access.of(type_, letter)
     if not grants:
         raise Forbidden(f"Nothing grants this caller '{letter}' on {type_}.")
@@ -103,8 +111,7 @@ def bound(type_: str, where: Node, sorts: Iterable[Sort], access: Access, letter
         _check_parameter(grants, type_, sort.param, registry)
         if sort.param in _PARTICIPANTS and any(grant.but_others for grant in grants):
             raise Forbidden(f"This caller may not sort {type_} by '{sort.param}'.", expression=sort.param)
-    inner = _bound_inside(type_, where, grants, access, registry)
-    return all_of(any_of(*(grant.rows for grant in grants)), inner)
+    return _bound_inside(type_, where, grants, access, registry)
 
 
 def _bound_inside(type_: str, node: Node, grants: Sequence[Grant], access: Access, registry: Registry) -> Node:

@@ -15,6 +15,7 @@ from fhir_server.interactions import integrity
 from fhir_server.interactions.call import Answer, Call
 from fhir_server.interactions.interaction import Interaction
 from fhir_server.interactions.repository import Repository
+from fhir_server.rest import us_core
 from fhir_server.search import fulltext
 
 # When this server's abilities last changed.
@@ -35,13 +36,10 @@ _DEFINED = {"meta": "Resource", "meta-add": "Resource", "meta-delete": "Resource
             "convert": "Resource"}  # fmt: skip
 _MODES = ("full", "normative", "terminology")
 _MOST_KEPT = 256
-# Types whose profile of US Core tests/spec/test_us_core.py proves: every element kept, every search that it asks for.
-_US_CORE = "http://hl7.org/fhir/us/core/StructureDefinition/us-core-{}|6.1.0"
-_OF_US_CORE = frozenset(
-    ("Patient", "Practitioner", "PractitionerRole", "Organization", "Location", "RelatedPerson", "Provenance")
-)
 # Parameters without an expression, whose meaning is in the code.
 _BY_CODE = frozenset({fulltext.TEXT, fulltext.CONTENT, "_filter"})
+# Parameters that R4 describes and has no SearchParameter for.
+_WITHOUT_DEFINITION = ("_contained", "_containedType")
 _SYSTEM_LEVEL = ("history-system", "search-system", "transaction", "batch")
 
 
@@ -90,6 +88,7 @@ def statement(call: Call, table: Sequence[Interaction]) -> dict[str, Any]:
     return {
         "resourceType": "CapabilityStatement",
         **_head(call),
+        "instantiates": [us_core.SERVER],
         "fhirVersion": "4.0.1",
         "format": ["application/fhir+json", "application/fhir+xml", "json", "xml"],
         "patchFormat": list(PATCHES),
@@ -128,7 +127,7 @@ def _resource(
     made: dict[str, Any] = {
         "type": type_,
         "profile": f"http://hl7.org/fhir/StructureDefinition/{type_}",
-        **({"supportedProfile": [_US_CORE.format(type_.lower())]} if type_ in _OF_US_CORE else {}),
+        **us_core.claims(type_),
         "interaction": [{"code": name} for name in dict.fromkeys(row.name for row in rows) if name in _TYPE_LEVEL],
         "versioning": "versioned",
         "readHistory": not apart,
@@ -147,6 +146,8 @@ def _resource(
     if type_ in referrers and not apart:
         made["searchRevInclude"] = referrers[type_]
     made["searchParam"] = [{"name": p.code, "definition": p.url, "type": p.type} for p in searchable]
+    if not apart:
+        made["searchParam"] += [{"name": name, "type": "token"} for name in _WITHOUT_DEFINITION]
     return made
 
 

@@ -24,7 +24,8 @@ def unpacked(body: bytes, headers: Mapping[str, str], largest: int) -> bytes:
         if coding in ("gzip", "x-gzip"):
             made = _gunzip(body, largest)
         elif coding == "zstd":
-            with zstandard.ZstdDecompressor(max_window_size=1 << 24).stream_reader(body) as reader:
+            unpacker = zstandard.ZstdDecompressor(max_window_size=1 << 24)
+            with unpacker.stream_reader(body, read_across_frames=True) as reader:
                 made = reader.read(largest + 1)
         else:
             raise UnsupportedMediaType("A body is sent as it is, or compressed by gzip or zstd.")
@@ -38,8 +39,8 @@ def unpacked(body: bytes, headers: Mapping[str, str], largest: int) -> bytes:
 def _gunzip(body: bytes, largest: int) -> bytes:
     unpacker = zlib.decompressobj(wbits=31)
     made = unpacker.decompress(body, largest + 1)
-    if len(made) <= largest and not unpacker.eof:
-        raise zlib.error("cut off")
+    if len(made) <= largest and (not unpacker.eof or unpacker.unused_data):
+        raise zlib.error("cut off, or it goes on after its end")
     return made
 
 

@@ -70,16 +70,22 @@ class Recorder:
             stored = shown[0]
             entity = f"{stored.type}/{stored.id}/_history/{stored.version}"
             return self._event(subtype(row), "R", entity=entity, patients=stored.patients)
-        version = f"/_history/{shown[0].version}" if len(shown) == 1 and found.id else ""
-        entity = f"{found.type}/{found.id}{version}" if found.type and found.id else ""
-        patients = dict.fromkeys(patient for stored in shown for patient in stored.patients)
+        is_one = len(shown) == 1
+        entity = f"{found.type}/{found.id}" if found.type and found.id else ""
+        if entity and is_one:
+            entity += f"/_history/{shown[0].version}"
+        patients = shown[0].patients if is_one else _patients_of(shown)
         if not patients and found.type == "Patient" and row.name == "operation":
-            patients = {found.id: None}
+            patients = (found.id,)
         query = "" if row.name in ("read", "vread") else _query(self._request, found)
-        return self._event(subtype(row), row.action, entity=entity, query=query, patients=tuple(patients))
+        return self._event(subtype(row), row.action, entity=entity, query=query, patients=patients)
 
     def _told(self, event: Event, shown: Sequence[Stored], decided: Decided) -> Event:
         """The event with the grants that decided, those with a purpose of their own first."""
+        if len(shown) == 1:
+            grant = decided.get((shown[0].type, shown[0].id))
+            if grant is None or (grant.rule == event.rule and not grant.purpose):
+                return event
         names = ((stored.type, stored.id) for stored in shown)
         found = {grant.rule: grant for name in names if (grant := decided.get(name)) is not None}
         if not found or (found.keys() == {event.rule} and not found[event.rule].purpose):
@@ -107,6 +113,10 @@ class Recorder:
             patients, self._rule(self._found.type), booking=booking(self._found),
             transaction=self._found.interaction.transaction,
         )  # fmt: skip
+
+
+def _patients_of(shown: Sequence[Stored]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(patient for stored in shown for patient in stored.patients))
 
 
 def told_together(grants: Iterable[Grant]) -> str:
@@ -159,10 +169,13 @@ def booking(found: Found | None) -> str:
 
 def correlation(request: Request) -> str:
     """What ties one person's action together across surfaces: the caller's own id, or its trace's (W3C traceparent)."""
-    given = request.headers.get("x-correlation-id", "")
+    given = request.headers.get("x-correlation-id")
     if given and len(given) <= 128 and given.isprintable():
         return masking.text(given)
-    parts = request.headers.get("traceparent", "").split("-")
+    trace = request.headers.get("traceparent")
+    if trace is None:
+        return ""
+    parts = trace.split("-")
     return parts[1] if len(parts) == 4 and len(parts[1]) == 32 else ""
 
 

@@ -6,6 +6,7 @@ Thin on purpose: no routing or middleware of a framework stands between a read a
 import re
 import secrets
 from collections.abc import Awaitable, Callable, Mapping
+from itertools import count
 from typing import Any
 from urllib.parse import unquote
 
@@ -37,6 +38,8 @@ class FhirEndpoint:
 
     def __init__(self, settings: Settings, pipeline: Pipeline, clinics: Callable[[str], Awaitable[Clinic]]) -> None:
         self._settings, self._pipeline, self._clinics = settings, pipeline, clinics
+        # Told apart from those of other processes by where they begin.
+        self._request_ids = count(secrets.randbits(63))
 
     def base_of(self, path: str) -> tuple[str, str] | None:
         """The tenant and the rest of the path, for a path below a FHIR base; None for any other."""
@@ -52,7 +55,7 @@ class FhirEndpoint:
         headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
         request_id = headers.get("x-request-id", "")
         if not request_id or _REQUEST_ID.fullmatch(request_id) is None:
-            request_id = secrets.token_hex(8)
+            request_id = f"{next(self._request_ids):016x}"
         method = scope["method"]
         if method == "OPTIONS" and "origin" in headers and "access-control-request-method" in headers:
             await _send(send, await self._preflight(unquote(tenant), headers["origin"], request_id))

@@ -15,6 +15,8 @@ _NAMES: Mapping[str, Format] = {
     "*/*": "json",
     "application/*": "json",
 }
+# What R4 has for the outputs of asynchronous bulk requests alone (docs/decisions/0041-ndjson.md).
+_NDJSON = frozenset({"application/fhir+ndjson", "application/ndjson", "application/x-ndjson", "ndjson"})
 RESOURCES = frozenset({JSON, "application/json", XML, "application/xml", "text/xml"})
 PATCHES = frozenset({JSON_PATCH, MERGE_PATCH, XML_PATCH})
 _BODIES = {
@@ -25,6 +27,9 @@ _BODIES = {
     "patch": frozenset({*PATCHES, JSON, XML}),
     "form": frozenset({"application/x-www-form-urlencoded"}),
 }
+_ONLY = f"This server answers in {JSON} and {XML}"
+_NOT_HERE = " FHIR R4 has NDJSON for the outputs of asynchronous bulk requests only."
+_NOT_IN = " NDJSON is taken by the command 'import'; over REST a batch or transaction Bundle takes many resources."
 # Where the media type is the resource's own.
 BINARY = "Binary"
 
@@ -38,14 +43,18 @@ def wanted(headers: Mapping[str, str], query: str) -> Format:
     accept = headers.get("accept")
     if accept is None or accept in ("*/*", JSON):
         return "json"
+    ranges = [[text.strip().lower() for text in part.split(";")] for part in accept.split(",")]
+    refused = {_NAMES.get(name) for name, *parameters in ranges if "*" not in name and _is_refused(parameters)}
     best: tuple[float, Format] | None = None
-    for part in accept.split(","):
-        name, *parameters = (text.strip() for text in part.split(";"))
-        found, quality = _NAMES.get(name.lower()), _quality(parameters)
+    for name, *parameters in ranges:
+        found, quality = _NAMES.get(name), _quality(parameters)
+        if found in refused and "*" in name:
+            found = "xml" if "xml" not in refused else None
         if found is not None and "/" in name and quality > 0 and (best is None or quality > best[0]):
             best = quality, found
     if best is None:
-        raise NotAcceptable(f"This server answers in {JSON} and {XML}; send 'Accept: {JSON}'.")
+        offered = {part.partition(";")[0].strip().lower() for part in accept.split(",")}
+        raise NotAcceptable(f"{_ONLY}; send 'Accept: {JSON}'.{_NOT_HERE if offered & _NDJSON else ''}")
     return best[1]
 
 
@@ -61,7 +70,8 @@ def body_format(headers: Mapping[str, str], body: str) -> Format:
     charset, version = given.get("charset", "utf-8").strip('"'), given.get("fhirversion", "4.0").strip('"')
     if name not in _BODIES[body] or charset not in ("utf-8", "utf8") or version not in _VERSIONS:
         known = " or ".join(sorted(_BODIES[body]))
-        raise UnsupportedMediaType(f"The body must be {known}, in UTF-8; the Content-Type header says so.")
+        told = f"The body must be {known}, in UTF-8; the Content-Type header says so."
+        raise UnsupportedMediaType(told + (_NOT_IN if name in _NDJSON else ""))
     return _NAMES.get(name, "json")
 
 
@@ -78,10 +88,17 @@ _VERSIONS = ("4.0", "4.0.1")
 
 def _by_parameter(text: str) -> Format:
     name, *parameters = (part.strip() for part in text.split(";"))
-    found = _NAMES.get(name.replace(" ", "+").lower())
+    name = name.replace(" ", "+").lower()
+    found = _NAMES.get(name)
     if found is None or _quality(parameters) == 0:
-        raise NotAcceptable(f"This server answers in {JSON} and {XML}; '_format' is another.", expression="_format")
+        told = f"{_ONLY}; '_format' is another.{_NOT_HERE if name in _NDJSON else ''}"
+        raise NotAcceptable(told, expression="_format")
     return found
+
+
+def _is_refused(parameters: list[str]) -> bool:
+    """Whether the quality is 0 for every version."""
+    return _quality([each for each in parameters if not each.lower().startswith("fhirversion")]) == 0
 
 
 def _quality(parameters: list[str]) -> float:

@@ -30,7 +30,8 @@ def respond(request: Request, clinic: Clinic | None, answer: Answer) -> Response
         if clinic is not None and answer.status == 200 and _is_read(request):
             stored = answer.stored
             headers["content-location"] = f"{clinic.base_url}/{stored.type}/{stored.id}/_history/{stored.version}"
-    headers |= {name.lower(): value for name, value in answer.headers.items()}
+    if answer.headers:
+        headers |= {name.lower(): value for name, value in answer.headers.items()}
     if request.segments == ("metadata",):
         headers["access-control-allow-origin"] = "*"  # SMART App Launch: discovery is for any origin
     elif clinic is not None and "origin" in request.headers:
@@ -41,7 +42,7 @@ def respond(request: Request, clinic: Clinic | None, answer: Answer) -> Response
     if "content-type" in headers:
         return Response(answer.status, headers, answer.body)  # a handler that answers in a form of its own
     headers["content-type"], body = _represented(request, clinic, answer)
-    if headers["content-type"] not in _TYPES.values():
+    if body is not answer.body and headers["content-type"] not in _TYPES.values():
         # A Binary is whatever its sender said; no browser is to run it here.
         headers |= {"x-content-type-options": "nosniff", "content-disposition": "attachment"}
         headers["content-security-policy"] = "sandbox"

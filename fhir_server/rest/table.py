@@ -99,15 +99,14 @@ class Router:
     """Finds the row for a method and the segments of a path below the base."""
 
     def __init__(self, table: Sequence[Interaction] = TABLE) -> None:
-        self._rows: dict[tuple[str, str], tuple[Interaction, tuple[str, ...]]] = {}
+        self._rows: dict[tuple[str, str], tuple[Interaction, tuple[int, ...]]] = {}
         self._methods: dict[str, list[str]] = {}
         self._table = table
-        self._known: dict[tuple[str, ...], tuple[Interaction, tuple[str, ...]]] = {}
+        self._known: dict[tuple[str, ...], tuple[Interaction, tuple[int, ...]]] = {}
         for row in table:
             parts = tuple(row.path.split("/")) if row.path else ()
             shape = "/".join("{}" if part[0] == "{" else part for part in parts)
-            names = tuple(part[1:-1] if part[0] == "{" else "type" if part[0].isupper() else "" for part in parts)
-            self._rows.setdefault((row.method, shape), (row, names))
+            self._rows.setdefault((row.method, shape), (row, _places(parts)))
             self._methods.setdefault(shape, []).append(row.method)
 
     def find(self, method: str, segments: tuple[str, ...]) -> Found | None:
@@ -122,8 +121,9 @@ class Router:
                 return None
             if len(self._known) < _MOST_KNOWN:
                 self._known[alike] = entry
-        row, names = entry
-        return Found(row, **{name: part for name, part in zip(names, segments, strict=True) if name})
+        row, (type_, id_, version, other) = entry
+        parts = (*segments, "")
+        return Found(row, parts[type_], parts[id_], parts[version], parts[other])
 
     def methods(self, segments: tuple[str, ...]) -> list[str]:
         """The methods that have a row at this path; none when the path means nothing."""
@@ -132,6 +132,12 @@ class Router:
     def named(self, name: str, path: str) -> Interaction | None:
         """The row of a name at a path."""
         return next((row for row in self._table if (row.name, row.path) == (name, path)), None)
+
+
+def _places(parts: tuple[str, ...]) -> tuple[int, ...]:
+    """Where in a path's segments what varies stands; -1 for what does not."""
+    names = [part[1:-1] if part[0] == "{" else "type" if part[0].isupper() else "" for part in parts]
+    return tuple(names.index(name) if name in names else -1 for name in ("type", "id", "version", "other"))
 
 
 def _shapes(segments: tuple[str, ...]) -> list[str]:

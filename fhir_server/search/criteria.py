@@ -32,8 +32,6 @@ _READERS["composite"] = {"": sought.together(_READERS)}
 _UNSERVED = frozenset({"_type"})
 _REFUSED = {
     "_query": "This server has no named queries.",
-    "_contained": "This server finds resources, not what is contained in them: '_contained' can be false only.",
-    "_containedType": "This server finds resources, not what is contained in them.",
 }
 _OF_CODES = ("in", "not-in", "above", "below")
 _WITHOUT_MISSING = frozenset({"composite", "special"})
@@ -239,7 +237,7 @@ class Criteria:
 
     def _reader(self, parameter: Parameter, modifier: str, whole: str) -> Read:
         readers = _READERS[parameter.type]
-        if modifier in readers and (modifier != "text" or self.texts) and not whole.endswith(":"):
+        if modifier in readers and self._applies(parameter, modifier) and not whole.endswith(":"):
             return readers[modifier]
         if parameter.type == "token" and modifier == "not":
             return readers[""]
@@ -252,10 +250,14 @@ class Criteria:
             expression=whole,
         )
 
+    def _applies(self, parameter: Parameter, modifier: str) -> bool:
+        """Whether a modifier that readers of the type have is one for this parameter."""
+        if modifier == "of-type":
+            return any(path.type == "Identifier" for path in parameter.paths)
+        return modifier != "text" or self.texts
+
     def _modifiers(self, parameter: Parameter) -> str:
-        names = ["missing", *filter(None, _READERS[parameter.type])]
-        if not self.texts and "text" in names:
-            names.remove("text")
+        names = ["missing", *(n for n in _READERS[parameter.type] if n and self._applies(parameter, n))]
         if parameter.type in _WITHOUT_MISSING:
             names.remove("missing")
         if parameter.type == "token":
@@ -272,7 +274,7 @@ def points_at(parameter: Parameter, type_: str) -> bool:
 
 def _refuse(name: str, whole: str, value: str) -> None:
     """What R4 has and this server has not: not even lenient handling drops it, for it says what is sought."""
-    if value and (name, value) != ("_contained", "false"):
+    if value:
         raise BadRequest(_REFUSED[name], expression=whole, code="not-supported")
 
 

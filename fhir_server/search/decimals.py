@@ -42,17 +42,24 @@ def exact(value: Decimal | int) -> tuple[str, str]:
 
 
 def parse(text: str) -> Decimal:
-    """The number that a client wrote. Raises ValueError."""
+    """The number that a client wrote; a single figure with an exponent as if a zero came after it, for `implied`.
+
+    Raises ValueError.
+    """
     if len(text) > 100 or not _NUMBER.fullmatch(text):
         raise ValueError(text)
     try:
-        return Decimal(text)
+        value = Decimal(text)
     except InvalidOperation as error:
         raise ValueError(text) from error
+    sign, digits, exponent = value.as_tuple()
+    if len(digits) == 1 and "e" in text.lower():
+        return Decimal((sign, (*digits, 0), int(exponent) - 1))
+    return value
 
 
 def implied(value: Decimal, scale: Scale | None = None) -> tuple[str, str]:
-    """The interval that a number means by its precision: 100 is [99.5, 100.5), 1e2 is [50, 150)."""
+    """The interval that a number means by its precision: 100 is [99.5, 100.5), 1e2 is [95, 105), as R4 has it."""
     half = Decimal((0, (5,), int(value.as_tuple().exponent) - 1))
     lo, hi = _EXACT.subtract(value, half), _EXACT.add(value, half)
     return (key(lo), key(hi)) if scale is None else (key(scale(lo)), key(scale(hi)))

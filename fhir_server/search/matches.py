@@ -3,7 +3,7 @@
 Source: FHIR R4 search.html.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Protocol
 
 from fhir_server.search.plan import (
@@ -77,6 +77,21 @@ def in_order(candidates: Sequence[Entries], sorts: Sequence[Sort]) -> list[int]:
         present.sort(key=values.__getitem__, reverse=sort.descending)
         places = present + [place for place in places if values[place] is None]
     return places
+
+
+def comparison(sorts: Sequence[Sort]) -> Callable[[tuple[Any, ...], tuple[Any, ...]], int]:
+    """Which of two, each beginning with its place, comes first: missing values last, then by creation."""
+
+    def compare(one: tuple[Any, ...], other: tuple[Any, ...]) -> int:
+        for left, right, sort in zip(one[0], other[0], sorts, strict=False):
+            if left == right:
+                continue
+            if left is None or right is None:
+                return 1 if left is None else -1
+            return -1 if (left < right) != sort.descending else 1
+        return int(one[0][-1] > other[0][-1]) - int(one[0][-1] < other[0][-1])
+
+    return compare
 
 
 def _is(sought: Sought | None, row: tuple[Any, ...]) -> bool:

@@ -6,6 +6,7 @@ Source: FHIR R4 search.html.
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 from datetime import UTC, tzinfo
+from functools import lru_cache
 from typing import Literal
 from urllib.parse import parse_qsl
 
@@ -20,9 +21,13 @@ from fhir_server.search.sought import Reading
 
 Summary = Literal["true", "text", "data", "count", "false"]
 Total = Literal["none", "estimate", "accurate"]
+ContainedSought = Literal["false", "true", "both"]
+ContainedType = Literal["container", "contained"]
 Pairs = tuple[tuple[str, str], ...]
 # Requests that are remembered, since callers ask the same again and again.
 _MOST_KNOWN = 1_024
+# Longer query strings are not remembered.
+_SHORT = 500
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +59,8 @@ class SearchRequest:
     revincludes: tuple[Include, ...] = ()
     summary: Summary | None = None
     elements: tuple[str, ...] = ()
+    contained: ContainedSought = "false"
+    contained_type: ContainedType = "container"
     total: Total | None = None
     applied: tuple[tuple[str, str], ...] = ()
     dropped: tuple[Issue, ...] = ()
@@ -104,8 +111,20 @@ class Parser:
 
 
 def pairs(query: str) -> list[tuple[str, str]]:
-    """The pairs of a query string or a form body, decoded; empty values are kept."""
-    return parse_qsl(query, keep_blank_values=True)
+    """The pairs of a query string, decoded; empty values are kept. Raises BadRequest."""
+    return list(_known_pairs(query) if len(query) <= _SHORT else _read_pairs(query))
+
+
+@lru_cache(maxsize=_MOST_KNOWN)
+def _known_pairs(query: str) -> Pairs:
+    return tuple(_read_pairs(query))
+
+
+def _read_pairs(query: str) -> list[tuple[str, str]]:
+    try:
+        return parse_qsl(query, keep_blank_values=True, errors="strict")
+    except UnicodeDecodeError as error:
+        raise BadRequest("The query is not UTF-8.", code="structure") from error
 
 
 @dataclass(slots=True)
@@ -139,6 +158,13 @@ class _Request:
             self.applied.append((name, value))
 
     def finished(self) -> SearchRequest:
+        asked = self.request
+        if asked.contained != "false" and (asked.includes or asked.revincludes):
+            raise BadRequest(
+                "A search of contained resources takes no _include and no _revinclude.",
+                expression="_contained",
+                code="not-supported",
+            )
         where = optimise(all_of(*self.nodes)) if self.nodes else EVERYTHING
         return replace(self.request, where=where, applied=tuple(self.applied), dropped=tuple(self.dropped))
 
@@ -236,6 +262,22 @@ def _total(made: _Request, name: str, value: str) -> tuple[SearchRequest, str]:
     raise BadRequest(f"'{name}' takes none, estimate or accurate.", expression=name)
 
 
+def _contained(made: _Request, name: str, value: str) -> tuple[SearchRequest, str]:
+    made.only_once(name)
+    match value:
+        case "false" | "true" | "both":
+            return replace(made.request, contained=value), value
+    raise BadRequest(f"'{name}' takes false, true or both.", expression=name)
+
+
+def _contained_type(made: _Request, name: str, value: str) -> tuple[SearchRequest, str]:
+    made.only_once(name)
+    match value:
+        case "container" | "contained":
+            return replace(made.request, contained_type=value), value
+    raise BadRequest(f"'{name}' takes container or contained.", expression=name)
+
+
 def _elements(made: _Request, name: str, value: str) -> tuple[SearchRequest, str]:
     type_ = made.request.type
     known = {element.name for element in made.criteria.registry.definitions.types[type_].children(type_)}
@@ -254,4 +296,6 @@ _CONTROLS: dict[str, Control] = {
     "_summary": _summary,
     "_total": _total,
     "_elements": _elements,
+    "_contained": _contained,
+    "_containedType": _contained_type,
 }

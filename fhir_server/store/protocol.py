@@ -5,8 +5,8 @@ embedded store drives that coroutine to its end in its writer's thread, another 
 So work on a Unit awaits nothing but the Unit, and may run again from the start when a store has to retry.
 """
 
-from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any, Protocol, TypeVar
 
 from fhir_server.fhir.clock import Micros
@@ -49,6 +49,16 @@ class Put:
     entries: Entries
     method: str
     patients: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Contained:
+    """A resource within another, to be found by itself: under a type and id that no resource of FHIR has."""
+
+    type: str
+    id: str
+    body: bytes
+    entries: Entries
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,12 +119,14 @@ class HistoryQuery:
 class AuditEntry:
     """One thing that happened. `body` is its canonical form, which the hash chain covers: a flat JSON object with
     one-letter members, in which values under capital letters are texts that repeat from entry to entry, so that a
-    store may keep each of them once. `found` are the (kind, value) that it is found by.
+    store may keep each of them once. `found` are the (kind, value) that it is found by. `parts` is the body in
+    two: what many entries begin with alike, without its last brace, and the members that follow.
     """
 
     recorded: Micros
     body: bytes
     found: tuple[tuple[str, str], ...] = ()
+    parts: tuple[bytes, Mapping[str, Any]] | None = field(default=None, compare=False, repr=False)
 
 
 class VersionConflict(Exception):
@@ -148,6 +160,12 @@ class Unit(Protocol):
 
     async def reindex(self, stored: Stored, entries: Entries) -> None:
         """Replace the index entries of a current version. Raises VersionConflict when it is not current any more."""
+
+    async def contain(self, container: Stored, contained: Sequence[Contained], gone: Sequence[tuple[str, str]]) -> None:
+        """Have what a current version contains found by search, and those (type, id) that are gone no more.
+
+        They have the container's version and patients, and no history; what was there keeps its creation key.
+        """
 
     async def audit(self, entry: AuditEntry) -> None:
         """Record what this Unit does; it is there if and only if the Unit's changes are."""

@@ -21,10 +21,10 @@ def listening() -> socket.socket:
     return found
 
 
-def serve(app: Any) -> None:
+def serve(app: Any, http: Any = "httptools") -> None:
     """Serve an ASGI application as the server's own command does."""
     config = uvicorn.Config(
-        app, loop="uvloop", http="httptools", log_level="warning", access_log=False, proxy_headers=False,
+        app, loop="uvloop", http=http, log_level="warning", access_log=False, proxy_headers=False,
         server_header=False,
     )  # fmt: skip
     server, opened = uvicorn.Server(config), listening()
@@ -35,10 +35,13 @@ def serve(app: Any) -> None:
 
 def main() -> None:
     """Serve the folder or database that the command line names."""
+    from fhir_server import serving
     from fhir_server.app import make_app
     from tests.benchmarks.clinic import parts_of
 
-    serve(make_app(parts_of(sys.argv[1])))
+    app = make_app(parts_of(sys.argv[1]))
+    serving.settle()
+    serve(app, serving.OneSegment)
 
 
 if __name__ == "__main__":

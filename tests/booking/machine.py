@@ -8,8 +8,10 @@ import asyncio
 import itertools
 import tempfile
 from collections import Counter
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
@@ -44,9 +46,11 @@ class Books(RuleBasedStateMachine):
     """The books of a clinic agree, whatever people do."""
 
     kind = STORES[0]
+    said: ClassVar[list[str]] = []  # what did not hold, in the order in which it was seen
 
     def __init__(self) -> None:
         super().__init__()
+        self.steps: list[str] = []
         self.loop = asyncio.new_event_loop()
         self.folder = tempfile.TemporaryDirectory()
         self.harness = self.do(make_harness(self.kind, Path(self.folder.name), proposals_per_hour=0))
@@ -61,33 +65,50 @@ class Books(RuleBasedStateMachine):
         self.loop.close()
         self.folder.cleanup()
 
+    def at_once(self, acts: Sequence[Act]) -> None:
+        self.steps.append(f"at once: {acts}")
+
+        async def all_of_them() -> None:
+            await asyncio.gather(*map(self.acting.perform, acts))
+
+        with self._told():
+            self.do(all_of_them())
+
+    @contextmanager
+    def _told(self) -> Iterator[None]:
+        """What does not hold is told with the steps that led to it: it need not happen again when they are repeated."""
+        try:
+            yield
+        except AssertionError as error:
+            self.said.append(str(error))
+            error.add_note("\n".join(("after the steps:", *self.steps)))
+            raise
+
     @rule(act=acts)
     def somebody_acts(self, act: Act) -> None:
-        self.do(self.acting.perform(act))
+        self.at_once([act])
 
     @rule(several=st.lists(acts, min_size=2, max_size=5))
     def several_act_at_once(self, several: list[Act]) -> None:
-        async def at_once() -> None:
-            await asyncio.gather(*map(self.acting.perform, several))
-
-        self.do(at_once())
+        self.at_once(several)
 
     @rule(several=st.integers(2, 6), slot=st.sampled_from(SLOTS), caller=st.sampled_from(("dr-lee", "sam")))
     def everybody_is_confirmed_at_once(self, several: int, slot: str, caller: str) -> None:
-        async def at_once() -> None:
-            acts = [Act("move", n, slot, "booked", caller, WAYS[n % len(WAYS)]) for n in range(several)]
-            await asyncio.gather(*map(self.acting.perform, acts))
-
-        self.do(at_once())
+        self.at_once([Act("move", n, slot, "booked", caller, WAYS[n % len(WAYS)]) for n in range(several)])
 
     @rule(minutes=st.integers(1, 90))
     def time_goes_on(self, minutes: int) -> None:
+        self.steps.append(f"{minutes} minutes later")
         self.harness.clock.advance(minutes * MINUTE)
 
     # What must hold
 
     @invariant()
     def the_books_agree(self) -> None:
+        with self._told():
+            self._books_agree()
+
+    def _books_agree(self) -> None:
         state = self.do(self.harness.run(_look))
         booked = [each for each in state["Appointment"].values() if each["status"] in OCCUPYING]
         for id_, slot in state["Slot"].items():
@@ -111,6 +132,10 @@ class Books(RuleBasedStateMachine):
 
     @invariant()
     def each_change_is_audited_once_and_history_explains_the_present(self) -> None:
+        with self._told():
+            self._history_agrees()
+
+    def _history_agrees(self) -> None:
         events = self.do(self.harness.events())
         changes = Counter(
             event.entity

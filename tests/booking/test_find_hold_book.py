@@ -400,12 +400,3 @@ async def test_find_of_several_schedules_merges_them_in_order_of_time(harness: H
         answer = await harness.http.get(following.replace(ORIGIN, ""))
     seen += offers(answer)
     assert [each["slot"] for each in seen] == [each["slot"] for each in whole]
-
-
-async def test_find_says_what_is_of_no_influence(harness: Harness) -> None:
-    await prepare(harness)
-    person = {"resource": {"resourceType": "Patient", "name": [{"family": "New"}]}}
-    answer = await find(harness, patient_resource=person, reason={"valueString": "urn:x|y"})
-    (outcome,) = [e["resource"] for e in answer.json()["entry"] if e["search"]["mode"] == "outcome"]
-    assert "reason, patient-resource" in outcome["issue"][0]["diagnostics"]
-    assert answer.json()["total"] == 7

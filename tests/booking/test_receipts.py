@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.harness import DAY, HOUR, Harness, issue, practitioner, proposal, schedule, service, to_status
+from tests.harness import DAY, HOUR, Harness, issue, patient, practitioner, proposal, schedule, service, to_status
 
 
 @pytest.fixture
@@ -109,5 +109,56 @@ async def test_a_receipt_dies_in_another_clinic_and_with_the_proposal(slot: Harn
     assert (await slot.get(path, receipt)).status_code == 401
 
 
-async def test_only_anonymous_callers_get_a_receipt(slot: Harness) -> None:
-    assert "proposal-receipt" not in (await slot.create(proposal("s"), "website")).headers
+@pytest.mark.requirement("R-10.4", "R-7.1", "R-10.7")
+@pytest.mark.parametrize("caller", ["anonymous", "website"])
+async def test_a_receipt_withdraws_where_the_clinics_rule_lets_it(harness: Harness, caller: str) -> None:
+    """The website's client too, whose scopes let it create and read only: its proposal's receipt withdraws that one."""
+    await harness.seed(
+        practitioner("dr-lee"),
+        service("care", withdrawal=True, hold_minutes=30),
+        schedule("lee", "Practitioner/dr-lee", "HealthcareService/care"),
+        harness.slot("s"), harness.slot("t", 3 * DAY),
+    )  # fmt: skip
+    made, other = [await harness.create(proposal(slot), caller) for slot in "st"]
+    path, receipt = f"Appointment/{made.json()['id']}", made.headers["proposal-receipt"]
+    assert (await harness.patch(path, to_status("cancelled"), caller)).status_code in (401, 403)
+    assert (
+        await harness.patch(f"Appointment/{other.json()['id']}", to_status("cancelled"), receipt)
+    ).status_code == 404
+    for status in ("booked", "pending", "entered-in-error"):
+        assert (await harness.patch(path, to_status(status), receipt)).status_code == 403
+    moved = [{"op": "replace", "path": "/start", "value": harness.at(4 * DAY)}]
+    assert (await harness.patch(path, moved, receipt)).status_code == 403
+    withdrawn = await harness.patch(path, to_status("cancelled"), receipt)
+    assert withdrawn.status_code == 200, withdrawn.text
+    assert set(withdrawn.json()) <= {"resourceType", "id", "meta", "status", "start", "end", "cancelationReason"}
+    assert (await harness.stored(path))["status"] == "cancelled"
+    assert (await harness.stored("Slot/s"))["status"] == "free"
+    ended = next(event for event in await harness.events() if event.entity == f"{path}/_history/2")
+    through = {"website": " of website-builder"}.get(caller, "")
+    assert (ended.user_name, ended.rule) == (f"holder of a receipt{through}", "R-7.1 receipt of a proposal")
+
+
+@pytest.mark.requirement("R-10.4", "R-10.3")
+async def test_what_is_booked_is_not_withdrawn_by_a_receipt(harness: Harness) -> None:
+    await harness.seed(
+        practitioner("dr-lee"),
+        service("care", withdrawal=True),
+        schedule("lee", "Practitioner/dr-lee", "HealthcareService/care"),
+        harness.slot("s"),
+    )
+    made = await harness.create(proposal("s"), "website")
+    path = f"Appointment/{made.json()['id']}"
+    assert (await harness.patch(path, to_status("booked"))).status_code == 200
+    refused = await harness.patch(path, to_status("cancelled"), made.headers["proposal-receipt"])
+    assert refused.status_code == 403
+    assert (await harness.stored(path))["status"] == "booked"
+
+
+async def test_who_signs_in_needs_no_receipt(slot: Harness) -> None:
+    await slot.seed(patient("anna"))
+    person = {"participant": [{"actor": {"reference": "Patient/anna"}, "status": "accepted"}]}
+    mine = {name: value for name, value in (proposal("s") | person).items() if name != "contained"}
+    made = await slot.create(mine, "anna")
+    assert made.status_code == 201, made.text
+    assert "proposal-receipt" not in made.headers

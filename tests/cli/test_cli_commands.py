@@ -17,6 +17,7 @@ from fhir_server.fhir.clock import Ids, system_clock
 from fhir_server.store.protocol import AuditQuery, Unit
 from fhir_server.store.sqlite.schema import CLINIC_MIGRATIONS
 from fhir_server.store.sqlite.store import SqliteStore
+from smart_auth import passkeys
 from tests.cli.running import run
 
 
@@ -255,3 +256,67 @@ def test_doctor_tells_each_check(data: Path) -> None:
 
 def test_clinic_settings_have_no_more_than_tenant_create_asks() -> None:
     assert ClinicSettings.__slots__ == ("zone", "cors_origins")
+
+
+async def test_a_clinics_provider_is_set_shown_and_removed(data: Path, tmp_path: Path) -> None:
+    """Checked by its schema; the secret is neither shown nor recorded, and stays when the rest is set anew."""
+    file, at = tmp_path / "provider.json", ("--data", data)
+    given = {"issuer": "https://login.example.net", "client-id": "north", "name": "Login", "account-claim": "email"}
+    file.write_text(json.dumps(given | {"algorithms": ["none"]}))
+    assert_refused("provider", "set", "north", file, *at, because="algorithms.0: 'none' is not one of")
+    file.write_text("{")
+    assert_refused("provider", "set", "north", file, *at, because="no JSON")
+    assert_refused("provider", "set", "north", tmp_path / "none", *at, because="cannot be read")
+    file.write_text(json.dumps(given))
+    assert_refused("provider", "set", "north", file, *at, because="--secret-stdin")
+    assert_refused("provider", "check", "north", *at, because="accounts of this server")
+    made = run("provider", "set", "north", file, "--secret-stdin", *at, stdin="the secret\n")
+    assert (made.returncode, made.stderr) == (0, "")
+    assert "http://127.0.0.1:8000/north/auth/callback" in made.stdout
+    assert run("provider", "set", "north", file, *at).returncode == 0
+    shown = run("provider", "show", "north", *at).stdout
+    assert json.loads(shown) == given
+    local = {"issuer": "https://127.0.0.1:9", "client-id": "x", "name": "x", "account-claim": "sub"}
+    file.write_text(json.dumps(local | {"client-authentication": "none"}))
+    assert run("provider", "set", "north", file, *at).returncode == 0
+    assert_refused("provider", "check", "north", *at, because="did not answer")
+    assert_refused("provider", "unlink", "north", "may", *at, because="linked to nobody")
+    assert run("provider", "remove", "north", *at).returncode == 0
+    assert_refused("provider", "remove", "north", *at, because="accounts of this server")
+    assert run("provider", "show", "north", *at).stdout.startswith("People of this clinic sign in with accounts")
+    recorded = await events(data)
+    assert [event.description for event in recorded][1:] == [
+        "provider set north https://login.example.net", "provider set north https://login.example.net",
+        "provider set north https://127.0.0.1:9", "provider remove north",
+    ]  # fmt: skip
+    assert not any("the secret" in str(event) for event in recorded)
+
+
+async def test_a_persons_passkeys_are_listed_and_removed(data: Path) -> None:
+    add = ("user", "add", "north", "may", "--role", "practitioner", "--fhir-user", "Practitioner/may", "--data", data)
+    assert run(*add).returncode == 0
+    store = SqliteStore(data, system_clock, Ids(system_clock))
+    names = [passkeys.name_of(id_) for id_ in (b"one", b"two")]
+
+    async def work(unit: Unit) -> None:
+        for name, label in zip(names, ("phone", "key"), strict=True):
+            made = passkeys.Passkey(name, "x", "may", "x", 0, label, 1_800_000_000_000_000)
+            assert await passkeys.add(unit, await passkeys.owned(unit, "may"), made)
+
+    await store.run("north", work, write=True)
+    await store.close()
+    command = ("user", "passkeys", "north", "may", "--data", data)
+    listed = f"{names[0][:12]}\tphone\t2027-01-15\t\n{names[1][:12]}\tkey\t2027-01-15\t\n"
+    assert run(*command).stdout == listed
+    assert run(*command, "--remove", names[0][:12]).stdout == listed.partition("\n")[2]
+    assert_refused(*command, "--remove", names[0][:12], because="has no passkey")
+    assert run(*command, "--only").returncode == 0
+    assert_refused(*command, "--remove", names[1][:12], because="the only way")
+    assert run(*command, "--also-password").returncode == 0
+    assert run(*command, "--remove-all").stdout == ""
+    assert_refused(*command, "--only", because="no passkey yet")
+    assert_refused("user", "passkeys", "north", "june", "--data", data, because="no person named 'june'")
+    assert run(*command, "--only", "--remove-all").returncode == 2
+    assert [event.description.partition("may")[2] for event in (await events(data))[2:]] == [
+        f" --remove {names[0][:12]}", " --only", " --also-password", " --remove-all",
+    ]  # fmt: skip

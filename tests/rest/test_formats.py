@@ -105,6 +105,26 @@ async def test_accept(harness: Harness, accept: str, format_: str | None) -> Non
         assert answer.headers["content-type"].startswith(f"application/fhir+{format_}")
 
 
+@pytest.mark.parametrize("path", ["Patient", "Patient/_history", "Patient/x", "metadata"])
+@pytest.mark.parametrize("name", ["application/fhir+ndjson", "application/ndjson", "ndjson"])
+async def test_ndjson_is_for_bulk_outputs_alone(harness: Harness, path: str, name: str) -> None:
+    """R4 nd-json.html: over REST it comes by the asynchronous pattern only; the refusal says so."""
+    answer = await harness.get(path, "admin", headers={"Accept": name})
+    by_parameter = await harness.get(f"{path}?_format={name}", "admin")
+    for each in (answer, by_parameter):
+        assert each.status_code == 406
+        assert "asynchronous bulk requests" in each.json()["issue"][0]["diagnostics"]
+    both = await harness.get("metadata", headers={"Accept": f"{name}, application/fhir+xml;q=0.1"})
+    assert both.headers["content-type"].startswith("application/fhir+xml")
+
+
+async def test_ndjson_is_no_body(harness: Harness) -> None:
+    headers = {"Content-Type": "application/fhir+ndjson"}
+    answer = await harness.send("POST", "Patient", "admin", content='{"resourceType":"Patient"}\n', headers=headers)
+    assert answer.status_code == 415
+    assert "import" in answer.json()["issue"][0]["diagnostics"]
+
+
 async def test_compressed_bodies(harness: Harness) -> None:
     """RFC 9110 §8.4: gzip and zstd both ways; a bomb, a cut body and another coding are refused."""
     body = json.dumps({"resourceType": "Patient", "name": [{"text": "x" * 5_000}]}).encode()

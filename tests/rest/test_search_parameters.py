@@ -26,7 +26,7 @@ async def declared(harness: Harness, tenant: str = "demo") -> dict[str, str]:
     """Code -> definition of Patient's parameters in the CapabilityStatement."""
     statement = (await harness.get("metadata", tenant=tenant)).json()["rest"][0]
     found = next(each for each in statement["resource"] if each["type"] == "Patient")
-    return {each["name"]: each["definition"] for each in found["searchParam"]}
+    return {each["name"]: each.get("definition") for each in found["searchParam"]}
 
 
 async def test_a_parameter_is_indexed_from_its_creation_on(harness: Harness) -> None:

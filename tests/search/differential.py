@@ -75,9 +75,9 @@ def _values(random: Random, shape: Shape, param: str, counts: dict[str, int]) ->
         case "number":
             return [(param, *_number(random))]
         case "quantity":
-            number = _number(random)
+            # In another unit the number is another; sorts are by that without one.
             units = random.sample(("kg", "g", "s|kg"), random.randint(0, 2))
-            return [(param, unit, *number) for unit in ("", *units)]
+            return [(param, unit, *_number(random)) for unit in ("", *units)]
         case "reference":
             if random.random() < 0.2:
                 return [(param, "", random.choice(("http://o/Patient/p1", "urn:uuid:1")))]

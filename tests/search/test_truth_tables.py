@@ -18,10 +18,10 @@ EXTRACTOR = Extractor(REGISTRY, texts=True)
 STORED = ("-100", "50", "95", "99.4", "99.5", "100", "100.4", "100.5", "105", "110", "150")
 PREFIXES = ("", "eq", "ne", "gt", "lt", "ge", "le", "sa", "eb", "ap")
 
-_EQUAL = {  # by the written precision: [99.5, 100.5), [99.95, 100.05), [50, 150)
+_EQUAL = {  # by the written precision: [99.5, 100.5), [99.95, 100.05), [95, 105)
     "100": {"99.5", "100", "100.4"},
     "100.0": {"100"},
-    "1e2": {"50", "95", "99.4", "99.5", "100", "100.4", "100.5", "105", "110"},
+    "1e2": {"95", "99.4", "99.5", "100", "100.4", "100.5"},
 }
 # Other prefixes compare with the number itself, whatever its precision.
 _ABOVE = {"100.4", "100.5", "105", "110", "150"}

@@ -4,23 +4,27 @@ import base64
 import hashlib
 import re
 import secrets
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from html import unescape
+from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl, urlencode, urlsplit
 
 import httpx
 from argon2 import PasswordHasher
 
-from fhir_server.app import Parts
-from fhir_server.fhir.clock import Micros
+from fhir_server.app import Parts, make_app, make_parts
+from fhir_server.fhir.clock import Ids, Micros
 from fhir_server.interactions.access import Access, Agent, Grant
 from fhir_server.interactions.repository import Repository
+from fhir_server.settings import Settings
 from fhir_server.store.protocol import Unit
 from smart_auth import accounts, clients
 from smart_auth.accounts import Account
 from smart_auth.clients import Client
+from tests.harness import open_store
 
 ORIGIN = "https://fhir.example.org"
 CALLBACK = "https://app.example.com/callback"
@@ -176,6 +180,19 @@ class Site:
         found = await self.parts.store.run("demo", work, write=False)
         events = [from_entry(entry.recorded, entry.body) for entry in found]
         return [(event.subtype, event.outcome, event.description) for event in events]
+
+
+@asynccontextmanager
+async def open_site(kind: str, folder: Path, **options: Any) -> AsyncIterator[Site]:
+    """A whole server over a store of this kind, with a browser."""
+    clock = FixedClock()
+    store = open_store(kind, folder, clock, Ids(clock))
+    parts = make_parts(Settings(data=folder, origin=ORIGIN), store=store, clock=clock, **options)
+    await fill(parts)
+    app = make_app(parts)
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(app=app), base_url=ORIGIN) as browser:
+        yield Site(parts, clock, browser, app)
+    await store.close()
 
 
 def challenge(verifier: str) -> str:

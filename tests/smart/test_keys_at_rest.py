@@ -16,6 +16,7 @@ from fhir_server.store.protocol import Unit
 from smart_auth import keys, seals
 from smart_auth.errors import InvalidClient
 from smart_auth.jwks_url import JwksFetcher
+from smart_auth.outbound import Outbound
 from tests.smart.site import FixedClock
 
 KEY = base64.urlsafe_b64encode(secrets.token_bytes(32)).decode()
@@ -74,7 +75,7 @@ def fetcher(*addresses: str, allow_loopback: bool = False, clock: FixedClock | N
     async def resolve(host: str, port: int) -> Sequence[str]:
         return addresses
 
-    return JwksFetcher(clock or FixedClock(), allow_loopback=allow_loopback, resolve=resolve)
+    return JwksFetcher(clock or FixedClock(), Outbound(allow_loopback=allow_loopback, resolve=resolve))
 
 
 @respx.mock

@@ -9,7 +9,7 @@ from fhir_server.rest.table import OWN_ROWS, TABLE
 from tests.harness import ORIGIN, Harness, make_harness, patient
 
 VALUES = {"date": "2026", "number": "1", "quantity": "1", "reference": "Patient/1", "special": "52.5|13.4",
-          "_filter": "_id pr true"}  # fmt: skip
+          "_filter": "_id pr true", "_contained": "both", "_containedType": "contained"}  # fmt: skip
 
 
 async def test_the_statement_is_sound_and_tells_the_clinic(harness: Harness) -> None:

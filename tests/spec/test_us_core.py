@@ -56,12 +56,14 @@ RESOURCES: tuple[Resource, ...] = (
     {"resourceType": "RelatedPerson", "id": "rel", "active": True, "patient": {"reference": "Patient/pat"},
      "relationship": [concept("http://terminology.hl7.org/CodeSystem/v3-RoleCode", "MTH")],
      "name": [{"family": "Baxter", "given": ["Eve"]}], "telecom": TELECOM, "address": [ADDRESS]},
+    {"resourceType": "Provenance", "id": "prov-2", "target": [{"reference": "RelatedPerson/rel"}],
+     "recorded": "2023-02-28T15:26:23.217Z", "agent": [{"who": {"reference": "Practitioner/dr"}}]},
     {"resourceType": "Provenance", "id": "prov", "target": [{"reference": "Patient/pat"}],
      "recorded": "2023-02-28T15:26:23.217Z",
      "agent": [{"type": concept("http://terminology.hl7.org/CodeSystem/provenance-participant-type", "author"),
                 "who": {"reference": "Practitioner/dr"}, "onBehalfOf": {"reference": "Organization/org"}}]},
 )  # fmt: skip
-PROFILED = [each["resourceType"] for each in RESOURCES if each["resourceType"] != "Endpoint"]
+PROFILED = list(dict.fromkeys(each["resourceType"] for each in RESOURCES if each["resourceType"] != "Endpoint"))
 
 # (type, query that finds, the same query that does not)
 SEARCHES: tuple[tuple[str, str, str], ...] = (
@@ -91,7 +93,7 @@ SEARCHES: tuple[tuple[str, str, str], ...] = (
     ("Organization", "address=02118", "address=x"),
     ("RelatedPerson", "_id=rel", "_id=x"),
     ("RelatedPerson", "patient=Patient/pat&name=eve", "patient=Patient/pat&name=x"),
-    ("Provenance", "target=Patient/pat", "target=Patient/x"),
+    ("Provenance", "target=Patient/pat,RelatedPerson/rel", "target=Patient/x"),
 )  # fmt: skip
 
 
@@ -121,6 +123,7 @@ async def test_every_search_by_get_and_post(core: Harness, type_: str, finds: st
     ("query", "included"),
     [
         ("Patient?_revinclude=Provenance:target", ["prov"]),
+        ("RelatedPerson?_revinclude=Provenance:target", ["prov-2"]),
         ("PractitionerRole?_include=PractitionerRole:practitioner", ["dr"]),
         ("PractitionerRole?_include=PractitionerRole:endpoint", ["end"]),
     ],
@@ -130,8 +133,10 @@ async def test_includes(core: Harness, query: str, included: list[str]) -> None:
 
 
 async def test_the_statement_claims_the_profiles(core: Harness) -> None:
-    """And each parameter, include and interaction that they ask for; nothing of other types."""
-    statement = (await core.get("metadata")).json()["rest"][0]
+    """And each parameter, combination, include and interaction that they ask for; nothing of other types."""
+    whole = (await core.get("metadata")).json()
+    assert whole["instantiates"] == ["http://hl7.org/fhir/us/core/CapabilityStatement/us-core-server|6.1.0"]
+    statement = whole["rest"][0]
     found = {each["type"]: each for each in statement["resource"]}
     claimed = {type_ for type_, each in found.items() if "supportedProfile" in each}
     assert claimed == set(PROFILED)
@@ -142,5 +147,14 @@ async def test_the_statement_claims_the_profiles(core: Harness) -> None:
     for type_, query, _ in SEARCHES:
         named = {name.partition(".")[0] for name, _ in pairs(query)}
         assert named <= {each["name"] for each in found[type_]["searchParam"]}
+    tested = {(type_, frozenset(name for name, _ in pairs(query))) for type_, query, _ in SEARCHES}
+    combinations = {
+        (type_, frozenset(part["valueString"] for part in each["extension"]))
+        for type_ in found
+        for each in found[type_].get("extension", ())
+    }
+    assert len(combinations) == 6
+    assert combinations <= tested
+    assert "Provenance:target" in found["RelatedPerson"]["searchRevInclude"]
     assert "Provenance:target" in found["Patient"]["searchRevInclude"]
     assert "PractitionerRole:practitioner" in found["PractitionerRole"]["searchInclude"]

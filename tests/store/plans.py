@@ -49,8 +49,9 @@ def entries(rng: random.Random, type_: str, id_: str, ids: Sequence[tuple[str, s
         found["date"].append(("when", *_dates(rng)))
     found["number"] = [("rank", *_numbers(rng)) for _ in few()]
     for _ in few():
-        interval = _numbers(rng)
-        found.setdefault("quantity", []).extend(("size", unit, *interval) for unit in ("", rng.choice(_UNITS[1:])))
+        # The number itself, and that of a unit, which may be another: sorts are by the former.
+        units = ("", rng.choice(_UNITS[1:]))
+        found.setdefault("quantity", []).extend(("size", unit, *_numbers(rng)) for unit in units)
     found["reference"] = [("link", *rng.choice(ids)) for _ in few()] + [("other", *rng.choice(ids)) for _ in few()]
     if rng.random() < 0.2:
         found["reference"].append(("link", "", "http://elsewhere/1"))

@@ -8,12 +8,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from fhir_server.booking import find_context
 from fhir_server.booking.candidates import id_of
+from fhir_server.booking.clinic_rules import ClinicRules
+from fhir_server.booking.combining import combinations, place
 from fhir_server.booking.conflicts import Occupation, check
-from fhir_server.booking.find_asked import Asked, asked_of
+from fhir_server.booking.find_asked import Asked, asked_of, given
 from fhir_server.booking.find_schedules import Offering, offerings
 from fhir_server.booking.find_walk import Found, Walk
-from fhir_server.booking.pairing import pairs_of
 from fhir_server.booking.wanted import Wanted, WantedSlot, of_slots
 from fhir_server.fhir import json
 from fhir_server.fhir.errors import Conflict
@@ -40,7 +42,9 @@ class _Page:
 async def handle(call: Call, repository: Repository) -> Answer:
     """A searchset of proposed Appointments."""
     repository.granted("Slot", "s")
-    asked = await asked_of(call, repository)
+    found_in = given(call)
+    asked = await asked_of(call, repository, found_in)
+    await find_context.add(repository, asked, found_in)
     settings = call.clinic.server.settings
     count = min(settings.page_size if asked.count is None else asked.count, settings.largest_page)
     found = await offerings(repository, asked)
@@ -60,26 +64,26 @@ async def handle(call: Call, repository: Repository) -> Answer:
 async def _page(call: Call, repository: Repository, asked: Asked, found: Sequence[Offering], count: int) -> _Page:
     whole = {each.schedule["id"]: each for each in found if each.is_whole}
     if not whole:
-        return await _pairs(call, repository, asked, found, count)
+        return await _combined(call, repository, asked, found, count)
     now = call.clinic.server.clock()
     walk = Walk(repository, asked, whole, now, paging.place(call, PATH, asked.pairs), count)
     page = _Page([], await walk.total())
-    place = walk.place
+    at = walk.place
     for _ in range(_MOST_WALKED if count else 0):
         found_slot = await walk.next()
         if found_slot is None:
             break
         if len(page.offers) == count:
-            page.next = place
+            page.next = at
             break
         if _offering(found_slot, whole) is None:
             continue
-        wanted = _single(found_slot, whole, now)
+        wanted = _single(asked, found_slot, whole, now)
         if wanted is not None and await _is_possible(repository, asked, wanted):
             page.offers.append(wanted)
         else:
             page.total -= 1
-        place = found_slot.place
+        at = found_slot.place
     return page
 
 
@@ -88,16 +92,20 @@ def _offering(found: Found, whole: Mapping[str, Offering]) -> Offering | None:
     return whole.get(str(found.slot["schedule"].get("reference", "")).rpartition("/")[2])
 
 
-def _single(found: Found, whole: Mapping[str, Offering], now: int) -> Wanted | None:
-    """The offer of one slot; None when its own service's rules do not allow it now."""
+def _single(asked: Asked, found: Found, whole: Mapping[str, Offering], now: int) -> Wanted | None:
+    """The offer of one slot; None when it is too short, or its own service's rules do not allow it now."""
     offering = _offering(found, whole)
     assert offering is not None
     wanted = WantedSlot(
         found.stored, found.slot, offering.schedule, offering.rules, "Appointment.slot[0]", people=offering.people
     )
-    soonest = now + offering.rules.minimum_notice_minutes * _MINUTE
-    latest = now + offering.rules.furthest_advance_days * 1_440 * _MINUTE
-    return of_slots([wanted]) if soonest <= wanted.start <= latest else None
+    is_long = wanted.end - wanted.start >= asked.lasts
+    return of_slots([wanted]) if is_long and _is_in_time(offering.rules, wanted.start, now) else None
+
+
+def _is_in_time(rules: ClinicRules, start: int, now: int) -> bool:
+    soonest = now + rules.minimum_notice_minutes * _MINUTE
+    return soonest <= start <= now + rules.furthest_advance_days * 1_440 * _MINUTE
 
 
 async def _is_possible(repository: Repository, asked: Asked, wanted: Wanted) -> bool:
@@ -111,24 +119,26 @@ async def _is_possible(repository: Repository, asked: Asked, wanted: Wanted) -> 
     return True
 
 
-async def _pairs(call: Call, repository: Repository, asked: Asked, found: Sequence[Offering], count: int) -> _Page:
+async def _combined(call: Call, repository: Repository, asked: Asked, found: Sequence[Offering], count: int) -> _Page:
     """Offers that take one slot of each kind of actor asked for, at the same time."""
-    now, offers = call.clinic.server.clock(), []
-    for slots in await pairs_of(repository, asked, found):
+    now, after = call.clinic.server.clock(), paging.place(call, PATH, asked.pairs)
+    made = [slots for slots in await combinations(repository, asked, found)
+            if _is_in_time(of_slots(slots).rules, slots[0].start, now)]  # fmt: skip
+    page = _Page([], len(made))
+    at = after
+    for slots in made if count else ():
+        if after is not None and place(slots) <= after:
+            continue
         wanted = of_slots(slots)
-        soonest = now + wanted.rules.minimum_notice_minutes * _MINUTE
-        latest = now + wanted.rules.furthest_advance_days * 1_440 * _MINUTE
-        if soonest <= wanted.slots[0].start <= latest and await _is_possible(repository, asked, wanted):
-            offers.append(wanted)
-    place = paging.place(call, PATH, asked.pairs)
-    following = [offer for offer in offers if place is None or _pair_place(offer) > place]
-    is_more = 0 < count < len(following)
-    return _Page(following[:count], len(offers), _pair_place(following[count - 1]) if is_more else None)
-
-
-def _pair_place(offer: Wanted) -> tuple[int, ...]:
-    """The place of an offer of several slots: its start, then the slots in the order of their creation."""
-    return (offer.slots[0].start, *(slot.stored.key for slot in offer.slots))
+        if not await _is_possible(repository, asked, wanted):
+            page.total -= 1
+        elif len(page.offers) == count:
+            page.next = at
+            break
+        else:
+            page.offers.append(wanted)
+            at = place(slots)
+    return page
 
 
 def _entry(call: Call, asked: Asked, wanted: Wanted) -> bytes:
@@ -137,11 +147,18 @@ def _entry(call: Call, asked: Asked, wanted: Wanted) -> bytes:
     ids = [slot.stored.id for slot in slots]
     id_ = id_of(call.clinic, start.start, ids)
     begin, end = start.resource["start"], max(slots, key=lambda slot: slot.end).resource["end"]
-    people = [(reference, "needs-action") for reference in (*asked.patient_references, *wanted.actors)]
+    new = [f"#{person['id']}" for person in asked.people]
+    people = [(reference, "needs-action") for reference in (*asked.patient_references, *new, *wanted.actors)]
     made: dict[str, Any] = {"resourceType": "Appointment", "id": id_, "status": "proposed"}
     for name in ("serviceCategory", "serviceType", "specialty", "appointmentType"):
         if name in start.resource:
             made[name] = start.resource[name]
+    if asked.people:
+        made["contained"] = asked.people
+    if asked.reasons:
+        made["reasonCode"] = [{"coding": [{"system": system, "code": code}]} for system, code in asked.reasons]
+    if asked.based_on:
+        made["basedOn"] = [{"reference": asked.based_on}]
     made |= {"start": begin, "end": end, "slot": [{"reference": f"Slot/{slot_id}"} for slot_id in ids]}
     made["participant"] = [{"actor": {"reference": reference}, "status": status} for reference, status in people]
     made["requestedPeriod"] = [{"start": begin, "end": end}]

@@ -18,6 +18,7 @@ async def handle(call: Call, repository: Repository) -> Answer:
     if call.access.agent.role not in _ROLES:
         raise Forbidden("Nothing grants this caller $explain: it is for administrators and auditors.")
     request = search_type.read(call, call.query)
+    search_type.refuse_contained(request)
     query = search_type.query_of(call, request)
     found = await repository.unit.explain(query)
     sorts = [_text("sort", f"{sort.param}{', descending' if sort.descending else ''}") for sort in request.sort]

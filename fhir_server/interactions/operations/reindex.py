@@ -8,7 +8,7 @@ from functools import partial
 
 from fhir_server.fhir import json
 from fhir_server.fhir.errors import BadRequest, Conflict, Forbidden
-from fhir_server.interactions import search_parameters
+from fhir_server.interactions import contained, search_parameters
 from fhir_server.interactions.call import Answer, Call
 from fhir_server.interactions.repository import Repository
 from fhir_server.search import custom
@@ -23,7 +23,7 @@ async def handle(call: Call) -> Answer:
     if not call.access.of(search_parameters.TYPE, "u"):
         raise Forbidden("Nothing grants this caller $reindex: it is for whoever may change search parameters.")
     assert call.units is not None
-    types = _types(call)
+    types = await call.units.step(partial(_with_containers, types=_types(call)))
     before, count = await call.units.step(_kept), 0
     for type_ in types:
         after: Position | None = ()
@@ -49,6 +49,12 @@ def _types(call: Call) -> list[str]:
     return sorted(set(named) or known)
 
 
+async def _with_containers(repository: Repository, *, types: list[str]) -> list[str]:
+    """The types, and those in whose resources theirs are contained."""
+    found = {container for type_ in types for container in await contained.containers(repository.unit, type_)}
+    return sorted(found.union(types))
+
+
 async def _kept(repository: Repository) -> bytes:
     return await search_parameters.kept(repository.unit) or b""
 
@@ -60,7 +66,9 @@ async def _slice(repository: Repository, *, type_: str, after: Position | None) 
     for stored in page.matches:
         assert stored.body is not None
         try:
-            await repository.unit.reindex(stored, repository.entries(json.parse(stored.body)))
+            resource = json.parse(stored.body)
+            await repository.unit.reindex(stored, repository.entries(resource))
+            await contained.index(repository.unit, repository.clinic, stored, resource)
         except VersionConflict:
             continue  # on a store with snapshots: written meanwhile, and so indexed
     return len(page.matches), page.next

@@ -3,17 +3,19 @@
 - without a sort: in the order of creation, by `at`;
 - by one key: along that key's texts in `w`, which order a page by index; then what has no entry, by `at`.
   Dates have texts apart for each class of length, so that a bound on their end is one on the walk;
-- by several keys, or where a condition leads to few: all that match, ordered by the server (`several`).
+- by several keys: along the first one's, its equals ordered by the others (`grouped`);
+- where a condition leads to few: all that match, ordered by the server (`several`); unless they are many, and the
+  page is found near the beginning of a walk along the one key.
 Which index leads is chosen by counting (`route`), and said to the server as a hint.
 """
 
 import heapq
 from collections.abc import AsyncIterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from fhir_server.search.plan import Box, Position, Query, Sort
-from fhir_server.store.mongo import join, order, route, several
+from fhir_server.store.mongo import grouped, join, order, route, several
 from fhir_server.store.mongo.compile import conjunction, lo_bounds
 from fhir_server.store.mongo.documents import (
     TAIL_LENGTH,
@@ -27,6 +29,8 @@ from fhir_server.store.mongo.route import BROAD
 from fhir_server.store.mongo.schema import Document
 from fhir_server.store.protocol import Page
 
+# To gather fewer than this costs less than to look whether the page stands near the walk's beginning.
+PATIENT_FROM = 500
 CREATION, ORDER = "by_creation", "by_order"
 # A match: its place, and its document.
 _Match = tuple[Position, Document]
@@ -36,7 +40,7 @@ async def run(reading: Reading, query: Query) -> Page:
     """One page of the query's matches, with the total where it is asked for."""
     query = reading.fields.seal_query(query)
     conditions, exact = await join.conditions_of(reading, query.type, query.where)
-    search = Search(reading, query, await _choose(reading, query, conditions), exact=exact)
+    search = Search(reading, query, await _choose(reading, query, conditions, exact=exact), exact=exact)
     if query.count == 0:
         return Page((), None, *await search.total())
     matches = await search.matches()
@@ -50,15 +54,17 @@ async def run(reading: Reading, query: Query) -> Page:
 class Route:
     """The filter, the index that leads to it, and whether its resources come by that in the order of creation.
 
-    `walks`: along the texts of the one sort key, or through the type; else what the leader leads to is gathered.
+    `walks`: along the texts of the sort keys, or through the type; else what the leader leads to is gathered, once
+    `patience` many texts of the sort key were looked through for the page in vain.
     """
 
     where: Document
     index: str
     walks: bool
+    patience: int = 0
 
 
-async def _choose(reading: Reading, query: Query, conditions: list[route.Condition]) -> Route:
+async def _choose(reading: Reading, query: Query, conditions: list[route.Condition], *, exact: bool) -> Route:
     """The route for a query."""
     own = order.own_condition(query.sort[0], query.where) if len(query.sort) == 1 else None
     # A walk of the sort's own range needs no count of it: it ends with the page.
@@ -69,10 +75,16 @@ async def _choose(reading: Reading, query: Query, conditions: list[route.Conditi
         return Route(every if not conditions else _probed(conditions), CREATION, walks=True)
     led = route.led_by(leader, conditions)
     if leader.count < BROAD:
-        return Route(led, leader.index, walks=False)
+        is_one_walk = len(query.sort) == 1 and len(list(order.spans_of(query.sort[0], brief=_is_brief(query)))) == 1
+        patience = leader.count // 2 if is_one_walk and exact and leader.count > PATIENT_FROM else 0
+        return Route(led, leader.index, walks=False, patience=patience)
     if not query.sort and not route.in_order(leader.condition.filter):
         return Route(_probed(conditions), CREATION, walks=True)
     return Route(led, leader.index, walks=True)
+
+
+def _is_brief(query: Query) -> bool:
+    return order.is_brief(query.sort[0], query)
 
 
 def _probed(conditions: list[route.Condition]) -> Document:
@@ -92,6 +104,12 @@ class Search:
             return await self._by_creation(query.after[-1] if query.after is not None else 0)
         if len(query.sort) == 1 and self._route.walks:
             return await self._by_one(query.sort[0])
+        if self._route.walks:
+            return await grouped.matches(self._reading.tenant, query, self._asked)
+        if self._route.patience and (query.after is None or query.after[0] is not None):
+            tried = await self._tried(query.sort[0])
+            if len(tried) > query.count:
+                return tried
         if not self._exact:
             every = [document["id"] async for document in self._passing(where, fields={"id": 1}, hint=index)]
             where, index = {"id": {"$in": every}}, "identity"
@@ -120,6 +138,29 @@ class Search:
             if counting == most:
                 break
         return counting
+
+    async def _asked(self, query: Query, also: Document) -> list[_Match]:
+        """The matches of another query for the same, with one more condition."""
+        where = conjunction((self._route.where, route.probed(also)))
+        return await Search(self._reading, query, replace(self._route, where=where), exact=self._exact).matches()
+
+    async def _tried(self, sort: Sort) -> list[_Match]:
+        """The page along the key's texts, if it is among so many of them as patience allows."""
+        (span,) = order.spans_of(sort, brief=order.is_brief(sort, self._query))
+        own = order.boxes_of(sort, order.own_condition(sort, self._query.where))
+        field = f"w.{order.name(self._reading.tenant, self._query, sort, span)}"
+        pipeline: list[Document] = [
+            {"$match": self._reading.where(self._query.type, {field: self._range(sort, own, span)})},
+            {"$sort": {field: -1 if sort.descending else 1}},
+            {"$limit": self._route.patience},
+            {"$match": self._route.where},
+            {"$limit": self._query.count + 1},
+            {"$project": _HEAD},
+        ]
+        return [self._match(sort, field, each) for each in await self._reading.aggregate(pipeline, ORDER)]
+
+    def _match(self, sort: Sort, field: str, document: Document) -> _Match:
+        return (value_of(document["w"][field[2:]][:-TAIL_LENGTH], sort.shape), document["at"]), document
 
     async def _by_creation(self, after: int, condition: Document | None = None) -> list[_Match]:
         where = conjunction((condition or {}, self._route.where))
@@ -150,10 +191,7 @@ class Search:
         field = f"w.{order.name(self._reading.tenant, self._query, sort, span)}"
         where = conjunction(({field: self._range(sort, own, span)}, self._route.where))
         found = self._passing(where, sort=[(field, -1 if sort.descending else 1)], hint=ORDER)
-        return [
-            ((value_of(document["w"][field[2:]][:-TAIL_LENGTH], sort.shape), document["at"]), document)
-            async for document in self._first(found)
-        ]
+        return [self._match(sort, field, document) async for document in self._first(found)]
 
     def _range(self, sort: Sort, own: list[Box], span: int) -> Document:
         """The part of the walk: after the last page's place, and within what the query asks of the key itself."""

@@ -20,6 +20,7 @@ from fhir_server.store.protocol import (
     AuditEntry,
     AuditQuery,
     Chained,
+    Contained,
     Explained,
     Head,
     HistoryQuery,
@@ -116,6 +117,20 @@ class MongoUnit:
         if not done.matched_count:
             current = await self.read(stored.type, stored.id)
             raise VersionConflict(current.version if current is not None else 0)
+
+    async def contain(self, container: Stored, contained: Sequence[Contained], gone: Sequence[tuple[str, str]]) -> None:
+        """Have what a current version contains found by search, and what is gone no more."""
+        resources, version = self._database.resource, container.version
+        for name in gone:
+            await resources.delete_one(self._at(*name), session=self._session)
+        for each in contained:
+            at = self._at(each.type, each.id)
+            found = await resources.find_one(at, {"_id": 0, "key": 1}, session=self._session)
+            key = found["key"] if found is not None else self._ids.creation_key()
+            body = self._fields.seal_body(each.body, each.type, each.id, version)
+            put = Put(each.type, each.id, 0, container.updated, body, each.entries, "", container.patients)
+            document = documents.of_put(self._tenant, put, version, key, self._fields)
+            await resources.replace_one(at, document, upsert=True, session=self._session)
 
     async def audit(self, entry: AuditEntry) -> None:
         """Record what this Unit does."""

@@ -14,7 +14,7 @@ from fhir_server.store.protocol import AuditEntry, Chained
 from fhir_server.store.sqlite import found
 from fhir_server.store.sqlite.entries import insert
 from fhir_server.store.sqlite.names import Names
-from fhir_server.store.sqlite.pack import pack
+from fhir_server.store.sqlite.pack import pack_entry
 
 
 class Chain:
@@ -66,7 +66,7 @@ class Chain:
         for entry in entries:
             number += 1
             head = link(head, number, entry.recorded, entry.body)
-            rows.append((number, entry.recorded, pack(entry.body, names), head))
+            rows.append((number, entry.recorded, pack_entry(entry, names), head))
             named += [(what(*thing), entry.recorded, number) for thing in dict.fromkeys(entry.found)]
         insert(self._connection, "INSERT INTO audit (number, recorded, body, hash)", rows)
         found.add(self._connection, named)

@@ -103,10 +103,10 @@ class GroupCommit(Generic[T]):
             for begin in range(0, len(waiting), LONGEST_BATCH):
                 batch = waiting[begin : begin + LONGEST_BATCH]
                 self._commit(batch)
-                _answer(batch)
+                answer_all(batch)
 
 
-def _answer(batch: Sequence[Job[Any]]) -> None:
+def answer_all(batch: Sequence[Job[Any]]) -> None:
     """Wake all who wait, with one call into each event loop."""
     by_loop: dict[asyncio.AbstractEventLoop, list[Job[Any]]] = {}
     for job in batch:

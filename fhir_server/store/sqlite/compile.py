@@ -204,17 +204,18 @@ def condition(sought: Sought) -> Sql:
 
 
 def interval_range(shape: str, param: int, sought: Interval, span: int, columns: str = "key") -> Sql:
-    """A SELECT over one class of length, with bounds on the start of the interval wherever they follow."""
+    """A SELECT over one class of length: bounds on the start of the interval, and on its end."""
     low = _lo_bounds(shape, sought.box, span)
     parts = [Sql("param = ?", (param,)), Sql("span = ?", (span,)), *low]
     if sought.unit is not None:
         parts.insert(1, Sql("unit = ?", (sought.unit,)))
-    # The full condition stands beside the bounds; the unary plus keeps it from choosing an index.
-    parts.append(_interval(Interval(sought.box), plus="+"))
+    ends = Box(hi_above=sought.box.hi_above, hi_to=sought.box.hi_to)
+    if ends != Box():
+        parts.append(_interval(Interval(ends)))
     return Sql(f"SELECT {columns} FROM {shape} WHERE ") + join(parts, " AND ")
 
 
-def _interval(sought: Interval, plus: str = "") -> Sql:
+def _interval(sought: Interval) -> Sql:
     box = sought.box
     parts = [Sql("unit = ?", (sought.unit,))] if sought.unit is not None else []
     for column, operator, bound in (
@@ -224,7 +225,7 @@ def _interval(sought: Interval, plus: str = "") -> Sql:
         ("hi", "<=", box.hi_to),
     ):
         if bound is not None:
-            parts.append(Sql(f"{plus}{column} {operator} ?", (bound,)))
+            parts.append(Sql(f"{column} {operator} ?", (bound,)))
     return join(parts, " AND ") if parts else TRUE
 
 

@@ -5,6 +5,7 @@ chosen by estimates: it is remembered with them.
 """
 
 from collections import OrderedDict
+from contextlib import suppress
 from time import monotonic
 from typing import Any, Generic, TypeVar
 
@@ -23,7 +24,7 @@ V = TypeVar("V")
 
 
 class Remembered(Generic[K, V]):
-    """Values by name, each for a minute, and no more than `most` of them."""
+    """Values by name, each for a minute, and no more than `most` of them: those that were asked for last."""
 
     def __init__(self, most: int) -> None:
         self._most = most
@@ -32,11 +33,16 @@ class Remembered(Generic[K, V]):
     def get(self, name: K) -> V | None:
         """The value, if it is remembered still."""
         found = self._values.get(name)
-        return found[1] if found is not None and found[0] > monotonic() else None
+        if found is None or found[0] <= monotonic():
+            return None
+        with suppress(KeyError):  # another thread may have had it forgotten
+            self._values.move_to_end(name)
+        return found[1]
 
     def put(self, name: K, value: V) -> None:
-        """Remember a value; the one that was put first is forgotten for it."""
+        """Remember a value; the one that was longest not asked for is forgotten for it."""
         self._values[name] = monotonic() + _SECONDS, value
+        self._values.move_to_end(name)
         if len(self._values) > self._most:
             self._values.popitem(last=False)
 
@@ -46,7 +52,7 @@ class Estimates:
 
     def __init__(self) -> None:
         self._counts: Remembered[tuple[str, Node], tuple[int, int]] = Remembered(4_096)
-        self.routes: Remembered[Query, Any] = Remembered(128)
+        self.routes: Remembered[Query, Any] = Remembered(512)
 
     def count(self, connection: apsw.Connection, type_: str, node: Node, bound: int) -> int | None:
         """How many keys lead to `node`, at most `bound`; None when no index leads to them."""

@@ -8,6 +8,7 @@ import apsw
 
 MOST_KNOWN = 50_000
 MOST_HEADS = 2_000
+MOST_FORMS = 20_000
 
 
 class Names:
@@ -18,7 +19,8 @@ class Names:
         self._numbers: dict[str, int] = {}
         self._texts: dict[int, str] = {}
         self.last = 0
-        self.heads: dict[tuple[str, ...], bytes] = {}  # what entries begin with, as it is packed
+        self.forms: dict[str, bytes] = {}  # texts that are not names, as they are packed
+        self.heads: dict[tuple[object, ...], bytes] = {}  # what entries begin with, as it is packed
 
     def number(self, text: str) -> int:
         """The number of a text, which is written when it is new."""
@@ -34,12 +36,18 @@ class Names:
         self._remember(number, text)
         return number
 
-    def keep_head(self, beginning: tuple[str, ...], packed: bytes) -> bytes:
+    def keep_head(self, beginning: tuple[object, ...], packed: bytes) -> bytes:
         """Remember what entries begin with."""
         if len(self.heads) >= MOST_HEADS:
             self.heads.clear()
         self.heads[beginning] = packed
         return packed
+
+    def keep_form(self, text: str, packed: bytes) -> None:
+        """Remember how a text is packed."""
+        if len(self.forms) >= MOST_FORMS:
+            self.forms.clear()
+        self.forms[text] = packed
 
     def text(self, number: int) -> str:
         """The text of a number. Raises ValueError when there is none."""
@@ -60,6 +68,7 @@ class Names:
     def forget_after(self, last: int) -> None:
         """Forget the names after a number, which were rolled back."""
         self.heads.clear()
+        self.forms.clear()
         for number in [number for number in self._texts if number > last]:
             self._numbers.pop(self._texts.pop(number), None)
         self.last = last

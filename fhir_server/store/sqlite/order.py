@@ -30,13 +30,27 @@ def column(sort: Sort) -> str:
     return _COLUMN.get(sort.shape, "lo")
 
 
-def value(type_: str, sort: Sort) -> Sql:
-    """The sort value of the resource `r`."""
+def value(type_: str, sort: Sort, at: str = "r.key") -> Sql:
+    """The sort value of the resource whose key is `at`."""
     which = "max" if sort.descending else "min"
     return Sql(
-        f"(SELECT {which}({column(sort)}) FROM {sort.shape} WHERE key = r.key AND param = ?)",
+        f"(SELECT {which}({column(sort)}) FROM {sort.shape} WHERE key = {at} AND param = ?{_any_unit(sort)})",
         (param_number(type_, sort.param),),
     )
+
+
+def _any_unit(sort: Sort, table: str = "") -> str:
+    """A quantity has entries for each way that its unit may be sought; its order is that of the number itself."""
+    return f" AND {table}unit = ''" if sort.shape == "quantity" else ""
+
+
+def ordered(query: Query, keys: Sql, where: Sql) -> Sql:
+    """Of these keys those for which a condition on `r.key` holds, with their sort values, in the query's order."""
+    inner = Sql("SELECT r.key AS key")
+    for n, sort in enumerate(query.sort):
+        inner += Sql(", ") + value(query.type, sort) + Sql(f" AS s{n}")
+    inner += Sql(" FROM resource r WHERE r.key IN (") + keys + Sql(") AND ") + where
+    return Sql("SELECT * FROM (") + inner + Sql(") WHERE ") + after(query) + Sql(by(query))
 
 
 def by(query: Query) -> str:
@@ -63,7 +77,8 @@ def after(query: Query) -> Sql:
 def has_entry(type_: str, sort: Sort, at: str) -> Sql:
     """Whether the resource whose key is `at` has an entry for the sort parameter."""
     return Sql(
-        f"EXISTS (SELECT 1 FROM {sort.shape} e WHERE e.key = {at} AND e.param = ?)", (param_number(type_, sort.param),)
+        f"EXISTS (SELECT 1 FROM {sort.shape} e WHERE e.key = {at} AND e.param = ?{_any_unit(sort, 'e.')})",
+        (param_number(type_, sort.param),),
     )
 
 
@@ -87,10 +102,10 @@ def sources(type_: str, sort: Sort, own: Node | None) -> Sequence[Sql]:
     return found
 
 
-def walk(query: Query, source: Sql, rest: Sql, *, is_single: bool) -> Sql:
+def walk(query: Query, source: Sql, rest: Sql, *, is_single: bool, by_key: bool = True) -> Sql:
     """Keys and sort values of one part, in order, from the last page's place on, each resource at its first entry.
 
-    `is_single`: a resource has one entry, and none nearer need be looked for.
+    `is_single`: a resource has one entry, and none nearer need be looked for. Not `by_key`: equals in any order.
     """
     sort = query.sort[0]
     nearer = ">" if sort.descending else "<"
@@ -98,7 +113,7 @@ def walk(query: Query, source: Sql, rest: Sql, *, is_single: bool) -> Sql:
     if not is_single:
         first = Sql(
             f"NOT EXISTS (SELECT 1 FROM {sort.shape} e WHERE e.key = d.key AND e.param = ? "
-            f"AND e.{column(sort)} {nearer} d.s0)",
+            f"AND e.{column(sort)} {nearer} d.s0{_any_unit(sort, 'e.')})",
             (param_number(query.type, sort.param),),
         )
         parts.insert(0, first)
@@ -112,5 +127,5 @@ def walk(query: Query, source: Sql, rest: Sql, *, is_single: bool) -> Sql:
         + source
         + Sql(") AS d WHERE ")
         + join(parts, " AND ")
-        + Sql(f" ORDER BY s0 {direction}, key")
+        + Sql(f" ORDER BY s0 {direction}" + (", key" if by_key else ""))
     )

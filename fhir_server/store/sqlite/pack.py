@@ -7,16 +7,20 @@ A body that is not such an object lies as it is. `unpack(pack(body)) == body`, a
 """
 
 import re
-from functools import lru_cache
+from collections.abc import Mapping
 from typing import Any
 
 import orjson
 
+from fhir_server.store.protocol import AuditEntry
 from fhir_server.store.sqlite.names import Names
 
 _TEXT, _UUID, _HEX, _REFERENCE, _VERSION, _NUMBER, _LIST = range(7)
+# The members that name a resource, which is often read again.
+_COME_AGAIN = frozenset("et")
 # In the place of the letters' name, the numbers of which begin at 1.
 _PLAIN = 0
+_UUID_LENGTH = 36
 _UUID_FORM = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
 _HEX_FORM = re.compile(r"(?:[0-9a-f]{2}){4,120}")
 _REFERENCE_FORM = re.compile(r"([A-Z][A-Za-z]{1,40})/([A-Za-z0-9\-.]{1,64})(?:/_history/([1-9][0-9]{0,17}))?")
@@ -25,48 +29,55 @@ _REFERENCE_FORM = re.compile(r"([A-Z][A-Za-z]{1,40})/([A-Za-z0-9\-.]{1,64})(?:/_
 def pack(body: bytes, names: Names) -> bytes:
     """The packed form."""
     members = _members(body)
-    packed = _packed(members, names) if members is not None else None
-    return packed if packed is not None else bytes((_PLAIN,)) + body
+    if members is not None and all(map(_is_packable, members, members.values())):
+        out = _begun("".join(members), {}, names)
+        for letter, value in members.items():
+            _put(out, letter, value, names)
+        return bytes(out)
+    return bytes((_PLAIN,)) + body
 
 
-def _packed(members: dict[str, Any], names: Names) -> bytes | None:
-    """The packed form of members; None when one of them cannot be packed."""
-    letters, values = "".join(members), tuple(members.values())
-    leading = _leading_names(letters)
-    # What entries begin with repeats with its names, all of it together.
-    beginning = (letters, *values[:leading])
-    head = names.heads.get(beginning)
-    if head is None:
-        if not all(type(value) is str for value in values[:leading]):
-            return None
-        head = names.keep_head(beginning, b"".join(map(_number, map(names.number, beginning))))
-    out = bytearray(head)
-    for letter, value in zip(letters[leading:], values[leading:], strict=True):
-        kind = type(value)
-        if kind is str:
-            if letter.isupper():
-                _put_number(out, names.number(value))
-            else:
-                _put_text(out, value, names)
-        elif letter.isupper():
-            return None
-        elif kind is int and value >= 0:
-            out.append(_NUMBER)
-            _put_number(out, value)
-        elif kind is list and all(type(item) is str for item in value):
-            out.append(_LIST)
-            _put_number(out, len(value))
-            for item in value:
-                _put_text(out, item, names)
-        else:
-            return None
+def pack_entry(entry: AuditEntry, names: Names) -> bytes:
+    """The packed form of an entry's body. What many entries begin with alike is packed once."""
+    if entry.parts is None:
+        return pack(entry.body, names)
+    head, rest = entry.parts
+    beginning = (head, *rest)
+    packed = names.heads.get(beginning)
+    if packed is None:
+        leading = orjson.loads(head + b"}")
+        packed = names.keep_head(beginning, bytes(_begun("".join((*leading, *rest)), leading, names)))
+    out = bytearray(packed)
+    for letter, value in rest.items():
+        _put(out, letter, value, names)
     return bytes(out)
 
 
-@lru_cache(maxsize=1_024)
-def _leading_names(letters: str) -> int:
-    """How many of the first members are names."""
-    return next((n for n, letter in enumerate(letters) if not letter.isupper()), len(letters))
+def _begun(letters: str, leading: Mapping[str, Any], names: Names) -> bytearray:
+    """The packed form of an entry with these members, up to the first that is not `leading`."""
+    out = bytearray()
+    _put_number(out, names.number(letters))
+    for letter, value in leading.items():
+        _put(out, letter, value, names)
+    return out
+
+
+def _put(out: bytearray, letter: str, value: Any, names: Names) -> None:
+    if type(value) is str:
+        if letter in _COME_AGAIN:
+            out += _known_form(value, names)
+        elif letter.isupper():
+            _put_number(out, names.number(value))
+        else:
+            out += _form(value, names)
+    elif type(value) is int:
+        out.append(_NUMBER)
+        _put_number(out, value)
+    else:
+        out.append(_LIST)
+        _put_number(out, len(value))
+        for item in value:
+            out += _known_form(item, names)
 
 
 def unpack(packed: bytes, names: Names) -> bytes:
@@ -96,12 +107,6 @@ def _members(body: bytes) -> dict[str, Any] | None:
     return members if all(len(letter) == 1 for letter in members) else None
 
 
-def _number(value: int) -> bytes:
-    out = bytearray()
-    _put_number(out, value)
-    return bytes(out)
-
-
 def _put_number(out: bytearray, value: int) -> None:
     while value > 0x7F:
         out.append(value & 0x7F | 0x80)
@@ -109,15 +114,26 @@ def _put_number(out: bytearray, value: int) -> None:
     out.append(value)
 
 
-def _put_text(out: bytearray, text: str, names: Names) -> None:
-    if len(text) == 36 and _UUID_FORM.fullmatch(text) is not None:
+def _known_form(text: str, names: Names) -> bytes:
+    """The form of a text that is likely to come again."""
+    form = names.forms.get(text)
+    if form is None:
+        form = _form(text, names)
+        names.keep_form(text, form)
+    return form
+
+
+def _form(text: str, names: Names) -> bytes:
+    """A text as it is written: by its kind."""
+    out = bytearray()
+    if len(text) == _UUID_LENGTH and _UUID_FORM.fullmatch(text) is not None:
         out.append(_UUID)
         out += bytes.fromhex(text.replace("-", ""))
     elif "/" in text and (match := _REFERENCE_FORM.fullmatch(text)) is not None:
         type_, id_, version = match.groups()
         out.append(_REFERENCE if version is None else _VERSION)
         _put_number(out, names.number(type_))
-        _put_text(out, id_, names)
+        out += _form(id_, names)
         if version is not None:
             _put_number(out, int(version))
     elif _HEX_FORM.fullmatch(text) is not None:
@@ -129,6 +145,7 @@ def _put_text(out: bytearray, text: str, names: Names) -> None:
         out.append(_TEXT)
         _put_number(out, len(encoded))
         out += encoded
+    return bytes(out)
 
 
 def _is_packable(letter: str, value: Any) -> bool:

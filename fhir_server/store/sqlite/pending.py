@@ -50,8 +50,7 @@ class Pending:
                 bindings = (each.version, each.updated, " ".join(each.patients), each.body, each.key)
                 connection.execute(_UPDATE, bindings)
         for key in self.entries.keys() - self.new:
-            for shape in INSERT:
-                connection.execute(f"DELETE FROM {shape} WHERE key = ?", (key,))
+            _forget(connection, key)
         made = rows((type_, key, entries) for key, (type_, entries) in self.entries.items())
         for shape, found in made.items():
             insert(connection, INSERT[shape], found)
@@ -143,6 +142,18 @@ class Writing:
         if self._done:
             self._done.write(self._connection, self._chain)
             self._done = Pending()
+
+
+def index(connection: apsw.Connection, type_: str, key: int, entries: Entries) -> None:
+    """Replace the index entries of one resource at once."""
+    _forget(connection, key)
+    for shape, found in rows([(type_, key, entries)]).items():
+        insert(connection, INSERT[shape], found)
+
+
+def _forget(connection: apsw.Connection, key: int) -> None:
+    for shape in INSERT:
+        connection.execute(f"DELETE FROM {shape} WHERE key = ?", (key,))
 
 
 def _resource(stored: Stored) -> Row:

@@ -13,6 +13,7 @@ from fhir_server.store.protocol import AuditQuery, Chained, Head, Recorded
 from fhir_server.store.sqlite import chain, found
 from fhir_server.store.sqlite.names import Names
 from fhir_server.store.sqlite.schema import AUDIT_MIGRATIONS, connect
+from fhir_server.store.sqlite.totals import Totals
 
 # The chain of the clinic's own file; `r1`, `r2`, … are those of the processes' audit files.
 CLINIC_CHAIN = "c"
@@ -21,7 +22,8 @@ CLINIC_CHAIN = "c"
 class Reader:
     """Connections for one thread: the clinic's file, and the audit files of all processes.
 
-    `names` are those of the clinic's connection, where that is also written through.
+    `names` are those of the clinic's connection, where that is also written through; where it only reads, it
+    remembers `totals`.
     """
 
     def __init__(
@@ -29,6 +31,7 @@ class Reader:
     ) -> None:
         self._folder, self._tenant, self._vfs = folder, tenant, vfs
         self.clinic = clinic
+        self.totals = Totals(clinic) if names is None else None
         self._deadline, self._turns = inf, 0
         self._chains: dict[str, tuple[apsw.Connection, Names]] = {CLINIC_CHAIN: (clinic, names or Names(clinic))}
 

@@ -1,5 +1,6 @@
 """One tenant's open files: the clinic's, with its writer and readers, and the audit files of reads and refusals."""
 
+import asyncio
 import fcntl
 from collections.abc import Sequence
 from math import inf
@@ -13,23 +14,26 @@ import apsw
 from fhir_server.fhir.clock import Clock, Ids
 from fhir_server.fhir.errors import Unavailable, Unprocessable
 from fhir_server.store.protocol import AuditEntry, Work
+from fhir_server.store.sqlite.appending import Appending
 from fhir_server.store.sqlite.chain import Chain
 from fhir_server.store.sqlite.commit import GroupCommit, Job
 from fhir_server.store.sqlite.estimate import Estimates
 from fhir_server.store.sqlite.pending import Writing
 from fhir_server.store.sqlite.reader import CLINIC_CHAIN, Reader
-from fhir_server.store.sqlite.schema import AUDIT_MIGRATIONS, CLINIC_MIGRATIONS, connect
+from fhir_server.store.sqlite.schema import AUDIT_MIGRATIONS, BUSY_TIMEOUT_MILLISECONDS, CLINIC_MIGRATIONS, connect
 from fhir_server.store.sqlite.unit import SqliteUnit, drive
 
 T = TypeVar("T")
 
 LONGEST_READ_SECONDS = 10.0
-# SQLite's work is counted in turns of so many steps; about a millisecond of it is done in the event loop's thread
-# before a reader's takes it over.
-_STEPS_A_TURN, _TURNS_HERE = 1_000, 10
+# SQLite's work is counted in turns of so many steps (25 ns each); about a millisecond of it is done in the event loop's
+# thread before a reader's takes it over.
+_STEPS_A_TURN, _TURNS_HERE = 4_000, 10
 _ANY = 1 << 62
 # 16 MB of the log: batch after batch changes the same pages, and each is written to the file only once for all of them.
 _PAGES_A_CHECKPOINT = 4_000
+# So many entries are written between looks whether there are enough of them to be filed.
+_LOOKED_AT_EVERY = 512
 _FAILURES = (apsw.FullError, apsw.IOError, apsw.BusyError, apsw.CantOpenError, apsw.ReadOnlyError)
 
 
@@ -58,6 +62,7 @@ class ClinicFile:
     def __init__(self, path: Path, tenant: str, clock: Clock, ids: Ids, vfs: str | None = None) -> None:
         self._path, self._tenant, self._clock, self._ids, self._vfs = path, tenant, clock, ids, vfs
         self._reader = self._open_reader()
+        self._turn_of: asyncio.AbstractEventLoop | None = None  # in whose turn `_reader` has a snapshot
         self._readers: LifoQueue[Reader] = LifoQueue()
         self._writer_connection = connect(path, CLINIC_MIGRATIONS, vfs=vfs)
         self._writer_connection.execute(f"PRAGMA wal_autocheckpoint={_PAGES_A_CHECKPOINT}")
@@ -81,10 +86,13 @@ class ClinicFile:
     def read_here(self, work: Work[T], *, quick: bool) -> T:
         """Do `work` in this thread, which must be the event loop's. Raises TakesLong unless it is known to be quick.
 
-        A search that ends soon costs less so than its way to another thread and back.
+        A search that ends soon costs less so than its way to another thread and back. What is read in one turn of the
+        loop sees one snapshot: whoever asks in it had asked before it was taken.
         """
         try:
-            return self._read(self._reader, work, _ANY if quick else _TURNS_HERE)
+            with unavailable_on_failure():
+                self._begin_turn()
+                return self._do_reading(self._reader, work, _ANY if quick else _TURNS_HERE)
         except Unprocessable as error:
             if not quick and isinstance(error.__cause__, apsw.InterruptError):
                 raise TakesLong from error
@@ -105,6 +113,7 @@ class ClinicFile:
         """Commit what waits and close the connections."""
         self._writer.close()
         self._own_reader.close()
+        self._end_turn()
         self._reader.close()
         while not self._readers.empty():
             self._readers.get_nowait().close()
@@ -117,16 +126,37 @@ class ClinicFile:
         connection.set_progress_handler(reader.is_over, _STEPS_A_TURN)
         return reader
 
-    def _read(self, reader: Reader, work: Work[T], turns: int = _ANY) -> T:
-        connection = reader.clinic
-        reader.limit(monotonic() + LONGEST_READ_SECONDS, turns)
+    def _begin_turn(self) -> None:
+        """Take a snapshot for the rest of the event loop's turn, unless there is one."""
+        loop = asyncio.get_running_loop()
+        if self._turn_of is loop:
+            return
+        self._end_turn()  # of a loop that has ended since
+        self._turn_of = loop
+        # Before the snapshot is taken: whoever is told of a later commit comes after it in the loop's queue.
+        loop.call_soon(self._end_turn)
+        self._reader.clinic.execute("BEGIN")
+
+    def _end_turn(self) -> None:
+        if self._turn_of is not None:
+            self._turn_of = None
+            if self._reader.clinic.in_transaction:
+                self._reader.clinic.execute("COMMIT")
+
+    def _read(self, reader: Reader, work: Work[T]) -> T:
         with unavailable_on_failure():
-            connection.execute("BEGIN")  # one snapshot for all that the work reads
+            reader.clinic.execute("BEGIN")  # one snapshot for all that the work reads
             try:
-                return drive(work, SqliteUnit(reader, self._clock, self._ids, self._estimates))
+                return self._do_reading(reader, work, _ANY)
             finally:
-                reader.limit(inf, _ANY)  # what was begun is ended
-                connection.execute("COMMIT")
+                reader.clinic.execute("COMMIT")
+
+    def _do_reading(self, reader: Reader, work: Work[T], turns: int) -> T:
+        reader.limit(monotonic() + LONGEST_READ_SECONDS, turns)
+        try:
+            return drive(work, SqliteUnit(reader, self._clock, self._ids, self._estimates))
+        finally:
+            reader.limit(inf, _ANY)  # what was begun is ended
 
     def _commit(self, batch: Sequence[Job[Work[Any]]]) -> None:
         """Do the jobs one after another, and commit what they made together."""
@@ -174,34 +204,68 @@ class AuditFile:
         number, self._lock = _claim(folder)
         self.chain = f"r{number}"
         self._connection = connect(folder / f"audit-{number}.db", AUDIT_MIGRATIONS, vfs=vfs)
+        self._connection.set_busy_timeout(0)  # the event loop waits for nobody
         self._chain = Chain(tenant, self.chain, self._connection)
         self._chain.begin()
-        self._writer: GroupCommit[Sequence[AuditEntry]] = GroupCommit(f"audit {folder.name}", self._commit)
+        self._mark = self._chain.mark()
+        self._looked_at = 0  # the length of the chain when entries were last filed, or not yet enough
+        self._appending: Appending[Sequence[AuditEntry]] = Appending(f"audit {folder.name}", self)
 
-    async def record(self, found: Sequence[AuditEntry]) -> None:
+    def record(self, found: Sequence[AuditEntry]) -> "asyncio.Future[None]":
         """Append entries; durable at return."""
-        await self._writer.submit(found)
+        return self._appending.submit(found)
 
     def close(self) -> None:
         """Commit what waits, close the files and give the claim back."""
-        self._writer.close()
+        self._appending.close()
         self._connection.close()
         self._lock.close()
 
-    def _commit(self, batch: Sequence[Job[Sequence[AuditEntry]]]) -> None:
-        mark = self._chain.mark()
+    def write(self, batch: Sequence[Job[Sequence[AuditEntry]]]) -> bool:
+        """Write a batch's rows in a transaction, which `sync` commits."""
+        self._mark = self._chain.mark()
+        try:
+            self._connection.execute("BEGIN IMMEDIATE")
+        except apsw.Error:  # perhaps another process purges this file: `sync`, which may wait, does it all
+            return True
         try:
             with unavailable_on_failure():
-                self._connection.execute("BEGIN IMMEDIATE")
-                self._chain.file()
-                self._chain.extend(entry for job in batch for entry in job.input)
+                self._extend(batch)
+        except BaseException as error:  # noqa: BLE001 - whatever it is, every job of the batch is told
+            self._undo(batch, error)
+            return False
+        return True
+
+    def sync(self, batch: Sequence[Job[Sequence[AuditEntry]]]) -> None:
+        """Commit what was written."""
+        try:
+            with unavailable_on_failure():
+                if not self._connection.in_transaction:
+                    self._write_late(batch)
+                if self._chain.number - self._looked_at >= _LOOKED_AT_EVERY:
+                    self._looked_at = self._chain.number
+                    self._chain.file()
                 self._connection.execute("COMMIT")
         except BaseException as error:  # noqa: BLE001 - whatever it is, every job of the batch is told
-            if self._connection.in_transaction:
-                self._connection.execute("ROLLBACK")
-            self._chain.restore(mark)
-            for job in batch:
-                job.error = error
+            self._undo(batch, error)
+
+    def _extend(self, batch: Sequence[Job[Sequence[AuditEntry]]]) -> None:
+        self._chain.extend([entry for job in batch for entry in job.input])
+
+    def _write_late(self, batch: Sequence[Job[Sequence[AuditEntry]]]) -> None:
+        self._connection.set_busy_timeout(BUSY_TIMEOUT_MILLISECONDS)
+        try:
+            self._connection.execute("BEGIN IMMEDIATE")
+        finally:
+            self._connection.set_busy_timeout(0)
+        self._extend(batch)
+
+    def _undo(self, batch: Sequence[Job[Sequence[AuditEntry]]], error: BaseException) -> None:
+        if self._connection.in_transaction:
+            self._connection.execute("ROLLBACK")
+        self._chain.restore(self._mark)
+        for job in batch:
+            job.error = error
 
 
 def _claim(folder: Path) -> tuple[int, IO[bytes]]:

@@ -14,6 +14,7 @@ from fhir_server.store.protocol import (
     AuditEntry,
     AuditQuery,
     Chained,
+    Contained,
     Explained,
     Head,
     HistoryQuery,
@@ -29,7 +30,7 @@ from fhir_server.store.sqlite import search
 from fhir_server.store.sqlite.compile import Sql, join
 from fhir_server.store.sqlite.estimate import Estimates
 from fhir_server.store.sqlite.explained import explain
-from fhir_server.store.sqlite.pending import Writing
+from fhir_server.store.sqlite.pending import Writing, index
 from fhir_server.store.sqlite.reader import Reader
 
 T = TypeVar("T")
@@ -76,7 +77,7 @@ class SqliteUnit:
     async def search(self, query: Query) -> Page:
         """One page of the current resources for which the plan holds."""
         self._settle()
-        return search.run(self._connection, self._estimates, query)
+        return search.run(self._connection, self._estimates, query, self._reader.totals)
 
     async def explain(self, query: Query) -> Explained:
         """How that page is found."""
@@ -128,6 +129,26 @@ class SqliteUnit:
         """Have statements see what this Unit and those before it have stored."""
         if self._writing is not None:
             self._writing.settle()
+
+    async def contain(self, container: Stored, contained: Sequence[Contained], gone: Sequence[tuple[str, str]]) -> None:
+        """Have what a current version contains found by search, and what is gone no more."""
+        self._for_writing.open()
+        execute, patients = self._connection.execute, " ".join(container.patients)
+        for type_, id_ in gone:
+            row = execute(_CURRENT, (type_, id_)).fetchone()
+            if row is not None:
+                index(self._connection, type_, row[3], {})
+                execute("DELETE FROM resource WHERE key = ?", (row[3],))
+        for each in contained:
+            row = execute(_CURRENT, (each.type, each.id)).fetchone()
+            key = row[3] if row is not None else self._ids.creation_key()
+            execute(
+                "INSERT INTO resource (key, type, id, version, updated, patients, body) VALUES (?, ?, ?, ?, ?, ?, ?) "
+                "ON CONFLICT (key) DO UPDATE SET version = excluded.version, updated = excluded.updated, "
+                "patients = excluded.patients, body = excluded.body",
+                (key, each.type, each.id, container.version, container.updated, patients, each.body),
+            )
+            index(self._connection, each.type, key, each.entries)
 
     async def audit(self, entry: AuditEntry) -> None:
         """Record what this Unit does."""

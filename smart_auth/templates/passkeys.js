@@ -1,0 +1,50 @@
+// Makes and uses passkeys for the pages that have a button for it (WebAuthn Level 2 §5.1).
+// The button names where its options come from and what it does; the answer goes into the form's field `credential`.
+"use strict";
+(() => {
+  const button = document.querySelector("button[data-passkey]");
+  if (!button || !window.PublicKeyCredential) return;
+  const status = document.getElementById("passkey-status");
+  const form = button.form;
+
+  const bytes = (text) =>
+    Uint8Array.from(atob(text.replaceAll("-", "+").replaceAll("_", "/")), (letter) => letter.charCodeAt(0));
+  const text = (buffer) =>
+    btoa(String.fromCharCode(...new Uint8Array(buffer))).replaceAll("+", "-").replaceAll("/", "_").replaceAll("=", "");
+
+  const options = async () => {
+    const body = new URLSearchParams({ form_token: form.elements.form_token.value });
+    const answer = await fetch(button.dataset.options, { method: "POST", body });
+    if (!answer.ok) throw new Error((await answer.json()).error_description || "Try again later.");
+    const given = await answer.json();
+    given.challenge = bytes(given.challenge);
+    if (given.user) given.user.id = bytes(given.user.id);
+    for (const name of ["allowCredentials", "excludeCredentials"])
+      given[name] = (given[name] || []).map((known) => ({ ...known, id: bytes(known.id) }));
+    return { publicKey: given };
+  };
+
+  const told = (credential) => {
+    const response = {};
+    for (const name of ["clientDataJSON", "attestationObject", "authenticatorData", "signature", "userHandle"])
+      if (credential.response[name]) response[name] = text(credential.response[name]);
+    return JSON.stringify({ id: credential.id, rawId: text(credential.rawId), type: credential.type, response });
+  };
+
+  button.addEventListener("click", async () => {
+    button.disabled = true;
+    status.textContent = "Follow what your browser asks.";
+    try {
+      const credential = await navigator.credentials[button.dataset.passkey](await options());
+      form.elements.credential.value = told(credential);
+      HTMLFormElement.prototype.submit.call(form);
+    } catch (error) {
+      const isTheirs = error.name === "NotAllowedError" || error.name === "AbortError";
+      const isThere = error.name === "InvalidStateError";
+      status.textContent = isTheirs ? "No passkey was used. Try again, or go on without."
+        : isThere ? "This device has a passkey for you already." : error.message;
+      button.disabled = false;
+    }
+  });
+  for (const each of document.querySelectorAll("[data-with-passkeys]")) each.hidden = false;
+})();
