@@ -4,7 +4,6 @@ FHIR bases are served by a thin endpoint; the authorization server and the opera
 """
 
 import asyncio
-import gc
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -176,9 +175,6 @@ def make_app(parts: Parts) -> Asgi:
 def _web(parts: Parts) -> FastAPI:
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
-        # What is loaded by now stays: the collector need not look through the definitions again and again.
-        gc.collect()
-        gc.freeze()
         working = [
             asyncio.create_task(sweeper.run(parts.store, parts.clinics.served)),
             asyncio.create_task(parts.sealer.run(parts.sealed_tenants)),
