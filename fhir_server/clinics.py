@@ -7,12 +7,14 @@ Kept values: `setting/clinic` (JSON: zone, cors_origins), `secret/pages` (the ke
 
 import json
 import secrets
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from fhir_server.fhir.clock import Micros
 from fhir_server.fhir.errors import BadRequest
-from fhir_server.interactions import search_parameters
+from fhir_server.interactions import own_index, search_parameters
 from fhir_server.interactions.clinic import Clinic, Server, search_tools
 from fhir_server.store.protocol import Store, Unit
 
@@ -53,7 +55,7 @@ class Clinics:
             return known[1]
         kept = await self._store.run(tenant, _kept, write=False, quick=True)
         if kept[1] is None:
-            kept = await self._store.run(tenant, _make_secret, write=True)
+            kept = await self._store.run(tenant, partial(_begin, types=tuple(self._server.own_entries)), write=True)
         clinic = self._make(tenant, *kept)
         self._known[tenant] = (now, clinic)
         return clinic
@@ -91,7 +93,9 @@ async def _kept(unit: Unit) -> _Kept:
     )
 
 
-async def _make_secret(unit: Unit) -> _Kept:
+async def _begin(unit: Unit, types: Sequence[str]) -> _Kept:
+    """Give a new clinic its secret; nothing is stored in it yet."""
     if await unit.peek("secret", "pages") is None:
         await unit.keep("secret", "pages", secrets.token_bytes(32))
+        await own_index.keep(unit, types)
     return await _kept(unit)

@@ -14,6 +14,7 @@ from fhir_server.booking.index import NEAR, SLOT, WANTED_SLOT, appointment_entri
 from fhir_server.fhir import own
 from fhir_server.fhir.clock import Micros
 from fhir_server.fhir.reference import LocalReference
+from fhir_server.interactions import own_index
 from fhir_server.interactions.repository import Repository
 from fhir_server.search.matches import matches
 from fhir_server.search.plan import Entries, Node, Query, Target, Test, Token, any_of
@@ -49,7 +50,7 @@ class _Near:
 async def look(repository: Repository, about: About) -> None:
     """Read who is near, for what is asked in this Unit from now on."""
     repository.known.pop(_KNOWN, None)
-    if about.end - about.start > _LONGEST:
+    if about.end - about.start > _LONGEST or not await own_index.is_whole(repository.unit, "Appointment"):
         return
     page = await repository.unit.search(Query("Appointment", _where(about), count=_MOST))
     if page.next is None:

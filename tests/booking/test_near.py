@@ -7,8 +7,9 @@ import pytest
 
 from fhir_server.booking import near
 from fhir_server.booking.conflicts import takers
-from fhir_server.booking.index import ACTOR, BLOCKED, SLOT, TIME, WANTED_ACTOR, WANTED_SLOT, WANTED_TIME
+from fhir_server.booking.index import ACTOR, BLOCKED, NEAR, SLOT, TIME, WANTED_ACTOR, WANTED_SLOT, WANTED_TIME
 from fhir_server.booking.near import About
+from fhir_server.fhir import json
 from fhir_server.fhir.reference import LocalReference
 from fhir_server.interactions.access import Access, Agent
 from fhir_server.interactions.repository import Repository
@@ -112,3 +113,33 @@ async def test_a_crowd_is_not_read_at_once_and_one_of_it_wins(clinic: Harness, m
         assert answer.status_code == (409 if n else 200)
     left = [await clinic.stored(f"Appointment/{id_}") for id_ in made[1:]]
     assert all("contested" in [tag["code"] for tag in each["meta"]["tag"]] for each in left)
+
+
+@pytest.mark.requirement("R-10.6")
+async def test_what_an_older_server_stored_is_asked_of_the_store(clinic: Harness) -> None:
+    """Appointments without the entries that came later still stand in the way, before $reindex and after it."""
+    when = {"start": clinic.at(2 * DAY), "end": clinic.at(2 * DAY + 30 * MINUTE)}
+    await clinic.seed(clinic.slot("s"), clinic.slot("t"))
+
+    async def age(unit: Unit) -> None:
+        old = appointment("", "booked", "anna", "s") | when
+        stored = await (await _repository(clinic, unit)).put(None, old, rule="test")
+        entries = (await _repository(clinic, unit)).entries(json.parse(stored.body))
+        entries["token"] = [row for row in entries["token"] if row[0] != NEAR]
+        await unit.reindex(stored, entries)
+        await unit.take("own-entries", "Appointment")
+
+    async def is_read_at_once(unit: Unit) -> bool:
+        repository = await _repository(clinic, unit)
+        await near.look(repository, near.about_slots(["s"]))
+        return "near" in repository.known
+
+    await clinic.run(age, write=True)
+    for is_whole in (False, True):
+        assert await clinic.run(is_read_at_once) is is_whole
+        made = appointment("new", "booked", "ben", "s") | when
+        del made["id"]
+        answer = await clinic.create(made, "dr-lee")
+        assert answer.status_code == 409, answer.text
+        body = {"resourceType": "Parameters", "parameter": [{"name": "type", "valueCode": "Appointment"}]}
+        assert (await clinic.send("POST", "$reindex", "admin", json_=body)).status_code == 200

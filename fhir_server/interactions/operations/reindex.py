@@ -8,7 +8,7 @@ from functools import partial
 
 from fhir_server.fhir import json
 from fhir_server.fhir.errors import BadRequest, Conflict, Forbidden
-from fhir_server.interactions import contained, search_parameters
+from fhir_server.interactions import contained, own_index, search_parameters
 from fhir_server.interactions.call import Answer, Call
 from fhir_server.interactions.repository import Repository
 from fhir_server.search import custom
@@ -78,6 +78,7 @@ async def _finish(repository: Repository, *, before: bytes, types: frozenset[str
     """Have what was stale searched again. Raises Conflict when the parameters were changed meanwhile."""
     if await _kept(repository) != before:
         raise Conflict("The search parameters were changed meanwhile; run $reindex again.")
+    await own_index.keep(repository.unit, types & repository.clinic.server.own_entries.keys())
     known = custom.read(before)
     now = known.indexed(types)
     if now != known:
