@@ -16,7 +16,11 @@ _REQUEST_STATUS = {"POST": "201 Created", "DELETE": "204 No Content"}
 def match_entries(base_url: str, type_: str, found: Iterable[Stored], mode: str) -> list[bytes]:
     """Entries of a searchset: resources of one type, shown whole."""
     head, tail = f'{{"fullUrl":"{base_url}/{type_}/'.encode(), f',"search":{{"mode":"{mode}"}}}}'.encode()
-    return [b'%b%b","resource":%b%b' % (head, stored.id.encode(), stored.body, tail) for stored in found]
+    return [
+        b'%b%b","resource":%b%b' % (head, stored.id.encode(), body, tail)
+        for stored in found
+        if (body := stored.body) is not None
+    ]
 
 
 def match_entry(base_url: str, stored: Stored, body: bytes, mode: str = "match") -> bytes:

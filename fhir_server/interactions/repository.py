@@ -222,13 +222,15 @@ class Repository:
         self, before: Stored | None, after: Resource | None, id_: str, method: str, grants: Sequence[Grant]
     ) -> Stored:
         old = json.parse(before.body) if before is not None and before.body is not None else None
+        type_ = before.type if before is not None else str((after or {})["resourceType"])
+        rule = self.clinic.server.rules.get(type_)
         if after is not None:
-            after = json.copy(after)  # a Unit may run again, from what the caller sent
+            # A Unit may run again, from what the caller sent; only rules and stamps change what lies deeper than meta.
+            is_changed = rule is not None or type_ in self.clinic.server.stamps
+            after = json.copy(after) if is_changed else {**after, "meta": {**after.get("meta", {})}}
             own.set_tags(after, own.own_tags(old))
             own.keep_extensions(after, old)
             after["id"] = id_
-        type_ = before.type if before is not None else str((after or {})["resourceType"])
-        rule = self.clinic.server.rules.get(type_)
         if rule is not None:
             after = await rule(self, old, after)
         followers, self._followers = self._followers, []

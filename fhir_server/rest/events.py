@@ -86,6 +86,10 @@ class Recorder:
             grant = decided.get((shown[0].type, shown[0].id))
             if grant is None or (grant.rule == event.rule and not grant.purpose):
                 return event
+        elif len(set(map(id, decided.values()))) == 1:  # one grant let through all that was found
+            grant = next(iter(decided.values()))
+            if grant.rule == event.rule and not grant.purpose:
+                return event
         names = ((stored.type, stored.id) for stored in shown)
         found = {grant.rule: grant for name in names if (grant := decided.get(name)) is not None}
         if not found or (found.keys() == {event.rule} and not found[event.rule].purpose):

@@ -29,16 +29,14 @@ def convert(value: dict[str, Any], param: str, pair: Pair, out: Collected) -> No
     found = found_at(value, pair.values)
     if not found:
         return
-    values = entered(found, param, out)
-    for _, code, system in entered(found_at(value, pair.tokens), param, out).token:
-        if not code:
-            continue
-        for name in (under(param, code), under(param, f"{system}|{code}")):
-            for shape in _SHAPES:
-                rows: Rows = getattr(values, shape)
-                if rows:
-                    held: Rows = getattr(out, shape)
-                    held |= {(name, *row[1:]): None for row in rows}
+    tokens = entered(found_at(value, pair.tokens), param, out).token
+    codes = dict.fromkeys(key for _, code, system in tokens if code for key in (code, f"{system}|{code}"))
+    for shape, rows in entered(found, param, out).entries().items():
+        held: Rows = getattr(out, shape)
+        for code in codes:
+            name = under(param, code)
+            for row in rows:
+                held[(name, *row[1:])] = None
 
 
 def under(param: str, key: str) -> str:
@@ -46,12 +44,15 @@ def under(param: str, key: str) -> str:
     return f"{param}${key}"
 
 
-_SHAPES = ("token", "string", "date", "number", "quantity", "reference", "uri")
-
-
 def found_at(value: dict[str, Any], ends: Ends) -> list[tuple[Convert, Any, Any]]:
     """The values of a component, each with its converter and note."""
-    return [(converter, note, each) for path, converter, note in ends for each in walk(path.steps, value)]
+    return [
+        (converter, note, each)
+        for path, converter, note in ends
+        # Of a choice's properties an element has one at most.
+        if not path.steps or path.steps[0] in value or path.steps[0].__class__ is not str
+        for each in walk(path.steps, value)
+    ]
 
 
 def entered(found: list[tuple[Convert, Any, Any]], param: str, out: Collected) -> Collected:

@@ -21,7 +21,9 @@ class Parameter:
 
     `shapes` are the shapes of its index entries, the main one first; without any it cannot be searched on this
     server. `single` says that a resource has at most one entry of each shape (and unit), `brief` that all are instants.
-    `targets` are the types that a reference may point at; empty or Resource: any.
+    `targets` are the types that a reference may point at; empty or Resource: any. `whole` are the parameters of a
+    composite's token and other component where the element that holds both may be the resource itself: their entries
+    tell, and `paths` lead to other elements only.
     """
 
     code: str
@@ -35,6 +37,7 @@ class Parameter:
     pair: Pair | None = field(default=None, repr=False)
     brief: bool = False
     span: Span | None = field(default=None, repr=False)
+    whole: "tuple[Parameter, Parameter] | None" = field(default=None, repr=False)
 
     @property
     def is_searchable(self) -> bool:
@@ -139,11 +142,30 @@ class Registry:
         shapes = dict.fromkeys(
             shape for pair in pairs for path, _, _ in pair.values for shape in values.shapes(value_type, path.type)
         )
-        paths = tuple(replace(base, only=pair) for base, pair in zip(bases, pairs, strict=True))  # type: ignore[arg-type]
+        whole = next(
+            (self._whole(type_, pair) for base, pair in zip(bases, pairs, strict=True) if not base.steps), None
+        )
+        paths = tuple(
+            replace(base, only=pair)  # type: ignore[arg-type]
+            for base, pair in zip(bases, pairs, strict=True)
+            if base.steps or whole is None
+        )
         return Parameter(
             source.code, source.type, source.url, tuple(shapes), paths, (), source.components, False,
-            pairs[0] if pairs else None,
+            pairs[0] if pairs else None, whole=whole,
         )  # fmt: skip
+
+    def _whole(self, type_: str, pair: Pair) -> tuple[Parameter, Parameter] | None:
+        """The parameters that enter just what the components of a whole resource would be entered with."""
+        token = self._entering(type_, "token", pair.tokens)
+        other = self._entering(type_, pair.value_type, pair.values)
+        return (token, other) if token is not None and other is not None else None
+
+    def _entering(self, type_: str, parameter_type: str, ends: Ends) -> Parameter | None:
+        wanted = {_end_of(path) for path, _, _ in ends}
+        sources = (source for source in self._by_base.get(type_, ()) if source.type == parameter_type)
+        made = (self._parameter(type_, source) for source in sources)
+        return next((each for each in made if {_end_of(path) for path in each.paths} == wanted), None)
 
     def _spanned(self, type_: str, source: SearchParameter) -> dict[str, Any]:
         """The paths and the span of a composite of a token and two numbers; its elements are found from the root."""
@@ -163,6 +185,10 @@ class Registry:
             for path in found
             if (convert := values.converter(parameter_type, path.type)) is not None
         )
+
+
+def _end_of(path: Path) -> tuple[object, ...]:
+    return path.steps, path.type, path.only, path.value_set
 
 
 def systems_of(definitions: Definitions, path: Path) -> dict[str, str] | None:

@@ -179,7 +179,13 @@ def together(readers: Mapping[str, Mapping[str, Read]]) -> Read:
             raise BadRequest(f"'{name}' takes two values with a dollar sign between them.", expression=name)
         first, second = parts if pair.token_first else reversed(parts)
         under = Parameter(_under(parameter, name, first), pair.value_type, "", parameter.shapes, (), ())
-        return readers[pair.value_type][""](under, name, second, reading)
+        of_value = readers[pair.value_type][""]
+        found = [of_value(under, name, second, reading)] if parameter.paths else []
+        if parameter.whole is not None:
+            by_token, by_value = parameter.whole
+            whole = (token(by_token, name, first, reading), of_value(by_value, name, second, reading))
+            found.insert(0, all_of(*whole))
+        return any_of(*found)
 
     return read
 

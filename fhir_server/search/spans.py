@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from decimal import Decimal
+from functools import lru_cache
 from typing import Any
 
 from fhir_server.search import dates, decimals, ucum
@@ -67,11 +68,20 @@ def number_range(value: dict[str, Any], param: str, _: Any, out: Collected) -> N
 
 def quantity(value: dict[str, Any], param: str, _: Any, out: Collected) -> None:
     """A quantity for each way that its unit may be sought."""
-    if value.get("value") is not None:
-        comparator = value.get("comparator")
-        for unit, scale in _units(value).items():
-            lo, hi = _compared(scale(value["value"]), comparator)
-            out.quantity[(param, unit, lo, hi)] = None
+    number = value.get("value")
+    if number is not None:
+        parts = (value.get("comparator"), value.get("system", ""), value.get("code"), value.get("unit"))
+        for filed in _filed(number, *parts):
+            out.quantity[(param, *filed)] = None
+
+
+@lru_cache(maxsize=2_048)  # a value is entered under several parameters, and a clinic's values repeat
+def _filed(
+    value: Decimal | int, comparator: str | None, system: str, code: str | None, unit: str | None
+) -> tuple[tuple[str, str, str], ...]:
+    """(unit, lo, hi) for each way that the unit may be sought."""
+    units = _units({"system": system, "code": code, "unit": unit})
+    return tuple((name, *_compared(scale(value), comparator)) for name, scale in units.items())
 
 
 def quantity_range(value: dict[str, Any], param: str, _: Any, out: Collected) -> None:

@@ -1,6 +1,7 @@
 """What all stores file and seek by: numbers of parameters and of what audit entries name, classes of length, paths."""
 
 import hashlib
+from bisect import bisect_left
 from collections.abc import Iterable
 from functools import lru_cache
 from typing import Any
@@ -8,7 +9,8 @@ from typing import Any
 # A date's interval is filed by its length, so that a bound on its end is a bound on its start too:
 # class 0 up to a day, 1 up to 31 days, 2 up to 366 days, 3 any length.
 DAY = 86_400_000_000
-SPANS: tuple[int | None, ...] = (DAY, 31 * DAY, 366 * DAY, None)
+_LONGEST = (DAY, 31 * DAY, 366 * DAY)
+SPANS: tuple[int | None, ...] = (*_LONGEST, None)
 
 
 @lru_cache(maxsize=16_384)
@@ -33,7 +35,7 @@ def what(kind: str, value: str) -> int:
 def span_of(shape: str, lo: Any, hi: Any) -> int:
     """The class of length that an interval is filed under; for numbers 0 is a single point."""
     if shape == "date":
-        return next(n for n, longest in enumerate(SPANS) if longest is None or hi - lo <= longest)
+        return bisect_left(_LONGEST, hi - lo)
     return 0 if hi == lo + "!" else 1
 
 

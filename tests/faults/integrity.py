@@ -126,9 +126,8 @@ def _index(connection: apsw.Connection, found: Found) -> None:
     expected = {shape: Counter[tuple[Any, ...]]() for shape in COLUMNS}
     for type_, key, body in connection.execute("SELECT type, key, body FROM resource WHERE body IS NOT NULL"):
         resource = json.parse(body)
-        for entries in _entries(resource):
-            for shape, values in rows(type_, key, entries):
-                expected[shape].update(values)
+        for shape, values in rows((type_, key, entries) for entries in _entries(resource)).items():
+            expected[shape].update(values)
     for shape, columns in COLUMNS.items():
         stored = Counter(connection.execute(f"SELECT param, {', '.join(columns)} FROM {shape}"))
         found.faults += [f"index {shape} differs in {row}" for row in _difference(stored, expected[shape])]

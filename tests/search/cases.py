@@ -457,6 +457,7 @@ COMPOSITES = (
     Case("Observation", "component-code-value-quantity=dia$80", "bp-1"),
     Case("Observation", "component-code-value-quantity=sys$ge120&component-code-value-quantity=dia$lt90", "bp-1"),
     Case("Observation", "combo-code-value-quantity=sys$120,1234-5$104", "bp-1 obs-4"),
+    Case("Observation", "combo-code-value-quantity=sys$80", ""),
     Case("Group", "characteristic-value=gender$male", "group-1"),
     Case("Group", "characteristic-value=gender$false", ""),
     Case("Group", "characteristic-value=smoker$false", "group-1"),

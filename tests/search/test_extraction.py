@@ -158,6 +158,17 @@ def test_quantities_are_entered_for_each_way_to_name_the_unit() -> None:
     ]
 
 
+def test_a_composite_of_the_whole_resource_has_no_entries_of_its_own() -> None:
+    """Its components' entries tell; what stands together in a component of an Observation is filed under the code."""
+    code, value = {"coding": [{"code": "c"}]}, {"value": 1}
+    found = entries("Observation", code=code, valueQuantity=value)
+    assert {row[0] for row in found["quantity"]} == {"value-quantity", "combo-value-quantity"}
+    found = entries("Observation", component=[{"code": code, "valueQuantity": value}])
+    names = {row[0] for row in found["quantity"] if "$" in row[0]}
+    both = ("component-code-value-quantity", "combo-code-value-quantity")
+    assert names == {f"{name}${key}" for name in both for key in ("c", "|c")}
+
+
 def test_ranges_and_money_are_quantities() -> None:
     age = {"low": {"value": 10, "unit": "a"}, "high": {"value": 20, "unit": "a"}}
     found = entries("Condition", onsetRange=age)

@@ -46,6 +46,7 @@ PROBES = (
     f"PractitionerRole?telecom={SECRET}", f"Schedule?actor:Practitioner.identifier={SECRET}",
     f"Slot?schedule.actor:Practitioner.telecom={SECRET}", f"Slot?_content={SECRET}",
     "Practitioner?_lastUpdated=gt2000&gender=female", "Practitioner?_filter=gender%20eq%20female",
+    f"Practitioner?telecom={SECRET}&_contained=true", f"Practitioner?telecom={SECRET}&_contained=both",
 )  # fmt: skip
 
 

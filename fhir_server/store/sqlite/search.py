@@ -109,7 +109,7 @@ def _at_once(connection: apsw.Connection, query: Query, single: Sql) -> _Found |
     Each step of a statement lets another thread in and waits for its turn again, so one statement is better than two.
     """
     # SQLite keeps the order of a CROSS JOIN's tables: the rows come as the walk finds them.
-    rows = connection.execute(
+    rows: list[Any] = connection.execute(
         f"SELECT r.id, r.version, r.updated, r.body, r.key, r.patients, w.* FROM ({single.text} "
         f"LIMIT {query.count + 1}) AS w CROSS JOIN resource r ON r.key = w.key",
         single.args,
@@ -208,8 +208,9 @@ def _bounds_of(sort: Sort, conditions: tuple[Node, ...]) -> Node | None:
 
 def _is_interval_of(sort: Sort, node: Node) -> bool:
     match node:
-        case Test(param, shape, Interval(), True):
-            return (param, shape) == (sort.param, sort.shape)
+        case Test(param, shape, Interval(_, unit), True):
+            # Quantities are sorted by the number itself, whatever it is in the unit that is asked for.
+            return (param, shape) == (sort.param, sort.shape) and (shape != "quantity" or unit == "")
     return False
 
 

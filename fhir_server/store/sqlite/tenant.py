@@ -18,6 +18,7 @@ from fhir_server.store.sqlite.appending import Appending
 from fhir_server.store.sqlite.chain import Chain
 from fhir_server.store.sqlite.commit import GroupCommit, Job
 from fhir_server.store.sqlite.estimate import Estimates
+from fhir_server.store.sqlite.pending import Writing
 from fhir_server.store.sqlite.reader import CLINIC_CHAIN, Reader
 from fhir_server.store.sqlite.schema import AUDIT_MIGRATIONS, BUSY_TIMEOUT_MILLISECONDS, CLINIC_MIGRATIONS, connect
 from fhir_server.store.sqlite.unit import SqliteUnit, drive
@@ -29,6 +30,8 @@ LONGEST_READ_SECONDS = 10.0
 # thread before a reader's takes it over.
 _STEPS_A_TURN, _TURNS_HERE = 4_000, 10
 _ANY = 1 << 62
+# 16 MB of the log: batch after batch changes the same pages, and each is written to the file only once for all of them.
+_PAGES_A_CHECKPOINT = 4_000
 # So many entries are written between looks whether there are enough of them to be filed.
 _LOOKED_AT_EVERY = 512
 _FAILURES = (apsw.FullError, apsw.IOError, apsw.BusyError, apsw.CantOpenError, apsw.ReadOnlyError)
@@ -62,10 +65,12 @@ class ClinicFile:
         self._turn_of: asyncio.AbstractEventLoop | None = None  # in whose turn `_reader` has a snapshot
         self._readers: LifoQueue[Reader] = LifoQueue()
         self._writer_connection = connect(path, CLINIC_MIGRATIONS, vfs=vfs)
+        self._writer_connection.execute(f"PRAGMA wal_autocheckpoint={_PAGES_A_CHECKPOINT}")
         self._chain = Chain(tenant, CLINIC_CHAIN, self._writer_connection)
         self._own_reader = Reader(path.parent, tenant, vfs, self._writer_connection, self._chain.names)
         self._estimates = Estimates()
-        self._unit = SqliteUnit(self._own_reader, clock, ids, self._estimates, self._chain)
+        self._writing = Writing(self._writer_connection, self._chain)
+        self._unit = SqliteUnit(self._own_reader, clock, ids, self._estimates, self._writing)
         self._writer: GroupCommit[Work[Any]] = GroupCommit(f"writer {path.parent.name}", self._commit)
 
     def register(self, chain: str) -> None:
@@ -154,7 +159,7 @@ class ClinicFile:
             reader.limit(inf, _ANY)  # what was begun is ended
 
     def _commit(self, batch: Sequence[Job[Work[Any]]]) -> None:
-        """Do each job in its savepoint, and commit them together."""
+        """Do the jobs one after another, and commit what they made together."""
         try:
             with unavailable_on_failure():
                 self._writer_connection.execute("BEGIN IMMEDIATE")
@@ -162,26 +167,34 @@ class ClinicFile:
                 self._chain.file()
                 for job in batch:
                     self._do(job)
+                self._writing.flush()
                 self._writer_connection.execute("COMMIT")
         except BaseException as error:  # noqa: BLE001 - whatever it is, every job of the batch is told
             if self._writer_connection.in_transaction:
                 self._writer_connection.execute("ROLLBACK")
+            self._writing.reset()
             self._chain.abandon()
             for job in batch:
                 job.result, job.error = None, error
+            if isinstance(error, apsw.ConstraintError) and len(batch) > 1:
+                self._commit_each(batch)
+
+    def _commit_each(self, batch: Sequence[Job[Work[Any]]]) -> None:
+        """Find out whose rows they were that cannot be stored, and commit the others."""
+        for job in batch:
+            job.error = None
+            self._commit([job])
 
     def _do(self, job: Job[Work[Any]]) -> None:
-        execute, mark = self._writer_connection.execute, self._chain.mark()
-        execute("SAVEPOINT job")
         try:
             job.result = drive(job.input, self._unit)
         except (apsw.FullError, apsw.IOError):
             raise  # the whole transaction is lost
         except BaseException as error:  # noqa: BLE001 - it is the job's own, and goes to whoever asked for it
             job.error = error
-            execute("ROLLBACK TO job")
-            self._chain.restore(mark)
-        execute("RELEASE job")
+            self._writing.abandon()
+        else:
+            self._writing.finish()
 
 
 class AuditFile:

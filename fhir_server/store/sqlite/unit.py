@@ -1,7 +1,8 @@
 """A Unit on an SQLite connection whose transaction is already open.
 
 Its methods are coroutines, as the protocol asks, but none ever suspends: the writer drives a piece of work to its
-end in one go while it holds the lock, and no other work comes between.
+end in one go while it holds the lock, and no other work comes between. What a Unit stores waits in `pending`, which a
+look-up by id knows of; every other statement has it written first.
 """
 
 from collections.abc import Coroutine, Sequence
@@ -26,11 +27,10 @@ from fhir_server.store.protocol import (
     Work,
 )
 from fhir_server.store.sqlite import search
-from fhir_server.store.sqlite.chain import Chain
 from fhir_server.store.sqlite.compile import Sql, join
-from fhir_server.store.sqlite.entries import INSERT, insert, rows
 from fhir_server.store.sqlite.estimate import Estimates
 from fhir_server.store.sqlite.explained import explain
+from fhir_server.store.sqlite.pending import Writing, index
 from fhir_server.store.sqlite.reader import Reader
 
 T = TypeVar("T")
@@ -39,25 +39,34 @@ _CURRENT = "SELECT version, updated, body, key, patients FROM resource WHERE typ
 
 
 class SqliteUnit:
-    """Atomic work on one tenant's file."""
+    """Atomic work on one tenant's file; without `writing` it only reads."""
 
     def __init__(
-        self, reader: Reader, clock: Clock, ids: Ids, estimates: Estimates, chain: Chain | None = None
+        self, reader: Reader, clock: Clock, ids: Ids, estimates: Estimates, writing: Writing | None = None
     ) -> None:
         self._connection = reader.clinic
         self._reader = reader
         self._clock = clock
         self._ids = ids
         self._estimates = estimates
-        self._chain = chain
+        self._writing = writing
 
     async def read(self, type_: str, id_: str) -> Stored | None:
         """The current version, a deletion included; None when there never was one."""
+        return self._read(type_, id_)
+
+    def _read(self, type_: str, id_: str) -> Stored | None:
+        pending = self._writing.current(type_, id_) if self._writing is not None else None
+        if pending is not None:
+            return pending
         row = self._connection.execute(_CURRENT, (type_, id_)).fetchone()
         return _stored(type_, id_, *row) if row is not None else None
 
     async def vread(self, type_: str, id_: str, version: int) -> Stored | None:
         """One version, a deletion included."""
+        pending = self._writing.version(type_, id_, version) if self._writing is not None else None
+        if pending is not None:
+            return pending
         row = self._connection.execute(
             "SELECT version, updated, body, key, patients, method FROM history "
             "WHERE type = ? AND id = ? AND version = ?",
@@ -67,14 +76,17 @@ class SqliteUnit:
 
     async def search(self, query: Query) -> Page:
         """One page of the current resources for which the plan holds."""
+        self._settle()
         return search.run(self._connection, self._estimates, query, self._reader.totals)
 
     async def explain(self, query: Query) -> Explained:
         """How that page is found."""
+        self._settle()
         return explain(self._connection, self._estimates, query)
 
     async def history(self, query: HistoryQuery) -> Page:
         """One page of versions, newest first."""
+        self._settle()
         where = _history_conditions(query)
         sql = Sql("SELECT type, id, version, updated, body, key, patients, method FROM history WHERE ") + where
         if query.count == 0:
@@ -91,56 +103,41 @@ class SqliteUnit:
 
     async def put(self, put: Put) -> Stored:
         """Store a version with its index entries and a change for the outbox. Raises VersionConflict."""
-        execute = self._connection.execute
-        row = execute(_CURRENT, (put.type, put.id)).fetchone()
-        current = row[0] if row is not None else 0
+        before = self._read(put.type, put.id)
+        current = before.version if before is not None else 0
         if current != put.expected:
             raise VersionConflict(current)
-        patients = " ".join(put.patients)
-        version, key = current + 1, row[3] if row is not None else self._ids.creation_key()
-        if row is None:
-            execute(
-                "INSERT INTO resource (key, type, id, version, updated, patients, body) VALUES (?, ?, ?, ?, ?, ?, ?)",
-                (key, put.type, put.id, version, put.updated, patients, put.body),
-            )
-        else:
-            execute(
-                "UPDATE resource SET version = ?, updated = ?, patients = ?, body = ? WHERE key = ?",
-                (version, put.updated, patients, put.body, key),
-            )
-        self._index(put.type, key, put.entries, is_new=row is None)
-        execute(
-            "INSERT INTO history (type, id, version, key, updated, method, patients, body) "
-            "VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
-            (put.type, put.id, version, key, put.updated, put.method, patients, put.body),
-        )
-        execute(
-            "INSERT INTO change (type, id, version, updated) VALUES (?, ?, ?, ?)",
-            (put.type, put.id, version, put.updated),
-        )
-        return Stored(put.type, put.id, version, put.updated, put.body, key, put.patients, put.method)
+        key = before.key if before is not None else self._ids.creation_key()
+        stored = Stored(put.type, put.id, current + 1, put.updated, put.body, key, put.patients, put.method)
+        self._for_writing.put(stored, put.entries, is_new=before is None)
+        return stored
 
     async def reindex(self, stored: Stored, entries: Entries) -> None:
         """Replace the index entries of a current version. Raises VersionConflict."""
-        row = self._connection.execute(_CURRENT, (stored.type, stored.id)).fetchone()
-        if row is None or row[0] != stored.version:
-            raise VersionConflict(row[0] if row is not None else 0)
-        self._index(stored.type, row[3], entries)
+        current = self._read(stored.type, stored.id)
+        if current is None or current.version != stored.version:
+            raise VersionConflict(current.version if current is not None else 0)
+        self._for_writing.reindex(stored.type, current.key, entries)
 
-    def _index(self, type_: str, key: int, entries: Entries, *, is_new: bool = False) -> None:
-        if not is_new:
-            for shape in INSERT:
-                self._connection.execute(f"DELETE FROM {shape} WHERE key = ?", (key,))
-        for shape, values in rows(type_, key, entries):
-            insert(self._connection, INSERT[shape], values)
+    @property
+    def _for_writing(self) -> Writing:
+        if self._writing is None:
+            raise RuntimeError("a Unit for reading stores nothing; use Store.record")
+        return self._writing
+
+    def _settle(self) -> None:
+        """Have statements see what this Unit and those before it have stored."""
+        if self._writing is not None:
+            self._writing.settle()
 
     async def contain(self, container: Stored, contained: Sequence[Contained], gone: Sequence[tuple[str, str]]) -> None:
         """Have what a current version contains found by search, and what is gone no more."""
+        self._for_writing.open()
         execute, patients = self._connection.execute, " ".join(container.patients)
         for type_, id_ in gone:
             row = execute(_CURRENT, (type_, id_)).fetchone()
             if row is not None:
-                self._index(type_, row[3], {})
+                index(self._connection, type_, row[3], {})
                 execute("DELETE FROM resource WHERE key = ?", (row[3],))
         for each in contained:
             row = execute(_CURRENT, (each.type, each.id)).fetchone()
@@ -151,36 +148,40 @@ class SqliteUnit:
                 "patients = excluded.patients, body = excluded.body",
                 (key, each.type, each.id, container.version, container.updated, patients, each.body),
             )
-            self._index(each.type, key, each.entries, is_new=row is None)
+            index(self._connection, each.type, key, each.entries)
 
     async def audit(self, entry: AuditEntry) -> None:
         """Record what this Unit does."""
-        if self._chain is None:
-            raise RuntimeError("a Unit for reading records nothing; use Store.record")
-        self._chain.extend((entry,))
+        self._for_writing.audit(entry)
 
     async def audited(self, query: AuditQuery) -> Sequence[Recorded]:
         """Audit entries, in the order that the query asks for."""
+        self._settle()
         return self._reader.audited(query)
 
     async def placed(self, id_: str) -> tuple[str, int] | None:
         """The chain of an audit entry, and its number there."""
+        self._settle()
         return self._reader.placed(id_)
 
     async def heads(self) -> Sequence[Head]:
         """The chains of all writers that are registered, by name."""
+        self._settle()
         return self._reader.heads()
 
     async def chained(self, chain: str, after: int, count: int) -> Sequence[Chained]:
         """Entries of a chain after a number, in its order."""
+        self._settle()
         return self._reader.chained(chain, after, count)
 
     async def hashes(self, chain: str, after: int, upto: int) -> Sequence[bytes]:
         """The hashes of a chain's entries after a number, up to another."""
+        self._settle()
         return self._reader.hashes(chain, after, upto)
 
     async def seal(self, sealed: Sealed) -> None:
         """Keep a checkpoint, or another form of it."""
+        self._for_writing.open()
         self._connection.execute(
             "INSERT INTO audit_seal (number, body, signature, marks) VALUES (?, ?, ?, ?) "
             "ON CONFLICT (number) DO UPDATE SET marks = excluded.marks",
@@ -195,6 +196,7 @@ class SqliteUnit:
 
     async def purge(self, chain: str, upto: int) -> None:
         """Remove a chain's entries up to a number."""
+        self._for_writing.open()
         self._reader.purge(chain, upto)
 
     async def guard(self, *names: str) -> None:
@@ -202,6 +204,7 @@ class SqliteUnit:
 
     async def keep(self, kind: str, name: str, value: bytes, expires: Micros | None = None) -> None:
         """Keep a value by name, replacing what was there."""
+        self._for_writing.open()
         self._connection.execute(
             "INSERT INTO kept (kind, name, value, expires) VALUES (?, ?, ?, ?) "
             "ON CONFLICT (kind, name) DO UPDATE SET value = excluded.value, expires = excluded.expires",
@@ -219,6 +222,7 @@ class SqliteUnit:
     async def take(self, kind: str, name: str) -> bytes | None:
         """Remove a kept value and return it; None when it is gone or has expired."""
         value = await self.peek(kind, name)
+        self._for_writing.open()
         self._connection.execute("DELETE FROM kept WHERE kind = ? AND name = ?", (kind, name))
         return value
 

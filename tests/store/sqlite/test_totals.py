@@ -1,14 +1,17 @@
-"""Totals are remembered while nobody commits, and exact all the same; a page comes in one statement."""
+"""Totals are remembered while nobody commits, and exact all the same; a page's statement is prepared once."""
 
 from collections.abc import AsyncIterator
 from pathlib import Path
 
+import apsw
 import pytest
 
 from fhir_server.fhir.clock import Ids
-from fhir_server.search.plan import NOTHING, Query, Test, Token, any_of
+from fhir_server.search.plan import NOTHING, Box, Interval, Query, Sort, Test, Token, all_of, any_of
 from fhir_server.store.protocol import Page, Put, Unit
 from fhir_server.store.sqlite import search
+from fhir_server.store.sqlite.estimate import Estimates
+from fhir_server.store.sqlite.schema import CLINIC_MIGRATIONS, connect
 from fhir_server.store.sqlite.store import SqliteStore
 from tests.harness import SteppingClock
 
@@ -18,7 +21,8 @@ EITHER = any_of(FREE, Test("_tag", "token", Token("a", None)))
 
 
 def slot(n: int, expected: int = 0, status: str = "free") -> Put:
-    return Put("Slot", f"s{n}", expected, 1, b"{}", {"token": [("status", status, "x"), ("_tag", "a", "x")]}, "PUT")
+    tokens, dates = [("status", status, "x"), ("_tag", "a", "x")], [("start", n, n + 1)]
+    return Put("Slot", f"s{n}", expected, 1, b"{}", {"token": tokens, "date": dates}, "PUT")
 
 
 @pytest.fixture
@@ -101,3 +105,31 @@ async def test_pages_join_without_gap_where_an_index_leads_twice_to_one(
             page = await ask(pair[0], Query("Slot", where, count=7, total=total, after=page.next))
             found += [stored.id for stored in page.matches]
         assert found == [f"s{n}" for n in range(30)]
+
+
+@pytest.mark.parametrize("count", [0, 5])
+async def test_a_statement_is_prepared_once(pair: tuple[SqliteStore, SqliteStore], tmp_path: Path, count: int) -> None:
+    """However many values are bound to it. SQLite asks an authorizer whenever it prepares one."""
+    connection = connect(tmp_path / "tenants/demo/clinic.db", CLINIC_MIGRATIONS)
+    estimates, asked = Estimates(), list[int]()
+
+    def find(begin: int) -> Page:
+        box = Box(lo_from=begin, lo_below=begin + 20)
+        where = all_of(FREE, Test("start", "date", Interval(box, brief=True), single=True))
+        return search.run(connection, estimates, Query("Slot", where, (Sort("start", "date"),), count, total=12))
+
+    def authorize(action: int, *_: str | None) -> int:
+        asked.append(action)
+        return apsw.SQLITE_OK
+
+    connection.authorizer = authorize
+    find(0)
+    assert asked
+    asked.clear()
+    assert [(len(page.matches), page.total) for page in (find(4), find(14), find(25))] == [
+        (count, 12),
+        (count, 12),
+        (count, 5),
+    ]
+    assert not asked
+    connection.close()
