@@ -1,5 +1,6 @@
 """Receipts of proposals: a bearer token whose only grant is to read one proposal, and to withdraw it where the clinic's
-rule allows that (interfaces, "Website builder"; R-10.4).
+rule allows that (interfaces, "Website builder"; R-10.4). It tells what became of the proposal, and nothing of the visit
+(R-7.4, decision 0130).
 
 It is `pr.` with the proposal's id and end, signed with the clinic's secret: nothing is stored for it, it works for one
 clinic only, and it expires with the proposal.
@@ -15,11 +16,13 @@ import orjson
 from fhir_server.fhir.clock import Micros
 from fhir_server.interactions.access import Access, Agent, Grant
 from fhir_server.interactions.clinic import Clinic
-from fhir_server.search.plan import Test, Token
+from fhir_server.search.plan import Test, Token, all_of, any_of
 
 PREFIX = "pr."
 HEADER = "Proposal-Receipt"
 SHOWN = frozenset({"status", "start", "end", "serviceType", "serviceCategory", "cancelationReason"})
+# A proposal's life, its outcome included; in the statuses after these the appointment goes on without it.
+STATUSES = ("proposed", "pending", "waitlist", "booked", "cancelled")
 _MAC_LENGTH = 32
 
 
@@ -42,7 +45,8 @@ def access(clinic: Clinic, token: str, anonymous: Access) -> Access | None:
     id_, expires, may_withdraw, *through = orjson.loads(content)
     if expires <= clinic.server.clock() // 1_000_000:
         return None
-    rows = Test("_id", "token", Token(id_, ""))
+    open_or_decided = any_of(*(Test("status", "token", Token(status, None)) for status in STATUSES))
+    rows = all_of(Test("_id", "token", Token(id_, "")), open_or_decided)
     letters = frozenset("ru" if may_withdraw else "r")
     grant = Grant(letters, rows, SHOWN, "R-7.1 receipt of a proposal")
     name = " of ".join(["holder of a receipt", *filter(None, through)])

@@ -96,6 +96,23 @@ async def test_a_receipt_reads_its_own_proposal_only(slot: Harness) -> None:
     assert (await slot.delete(f"Appointment/{mine.json()['id']}", receipt)).status_code == 403
 
 
+@pytest.mark.requirement("R-7.1", "R-7.4", "R-6.2")
+async def test_a_receipt_tells_what_became_of_the_proposal_and_nothing_of_the_visit(slot: Harness) -> None:
+    """Decision 0130: booked and cancelled are its outcome; from the arrival on it is as if absent."""
+    made = await slot.create(proposal("s"), "anonymous")
+    path, receipt = f"Appointment/{made.json()['id']}", made.headers["proposal-receipt"]
+    assert (await slot.patch(path, to_status("booked"), "sam")).status_code == 200
+    booked = await slot.get(path, receipt)
+    assert (booked.status_code, booked.json()["status"]) == (200, "booked")
+    assert set(booked.json()) <= {"resourceType", "id", "meta", "status", "start", "end"}
+    slot.clock.advance(2 * DAY)
+    for status in ("arrived", "checked-in", "fulfilled"):
+        assert (await slot.patch(path, to_status(status), "sam")).status_code == 200
+        refused, absent = await slot.get(path, receipt), await slot.get("Appointment/nobody", receipt)
+        assert (refused.status_code, refused.content) == (404, absent.content)
+        assert (await slot.get(f"{path}/_history", receipt)).status_code == 404
+
+
 @pytest.mark.requirement("R-6.1")
 async def test_a_receipt_dies_in_another_clinic_and_with_the_proposal(slot: Harness) -> None:
     mine = await slot.create(proposal("s"), "anonymous")
