@@ -35,7 +35,7 @@ ROUNDS, RUNS = 5, 100
 MOST_GROWTH = 1.5
 SEARCHES = {
     "token and date": ("Observation", "code=c{k}&date=ge2000"),
-    "chained": ("Observation", "subject:Patient.family=family{k}"),
+    "chained": ("Observation", "subject:Patient.family=family{k:07}"),
     "_has": ("Patient", "_has:Observation:patient:code=c{k}"),
     "_include": ("Observation", "code=c{k}&_include=Observation:subject"),
     "sorted page": ("Observation", "code=c{k}&_sort=-date"),
@@ -48,7 +48,7 @@ def resources(size: int) -> Iterable[dict[str, Any]]:
     """Patients, then Observations: each code on twenty, each patient with twenty."""
     groups = size // ALIKE
     for n in range(groups):
-        yield {"resourceType": "Patient", "id": f"p{n}", "name": [{"family": f"family{n}"}]}
+        yield {"resourceType": "Patient", "id": f"p{n}", "name": [{"family": f"family{n:07}"}]}
     begin = datetime(2001, 1, 1, tzinfo=UTC)
     for n in range(size - groups):
         yield {

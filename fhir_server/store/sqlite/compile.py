@@ -109,9 +109,10 @@ def drive(type_: str, node: Node) -> Sql | None:
             sources = drive(source, inner)
             if sources is None:
                 return None
+            # The unary plus keeps SQLite from going through all of the type in the order of `key`, which is asked for.
             return (
                 Sql(
-                    "SELECT key FROM resource WHERE type = ? AND body IS NOT NULL "
+                    "SELECT key FROM resource WHERE type = ? AND +body IS NOT NULL "
                     "AND id IN (SELECT id FROM reference WHERE key IN (",
                     (type_,),
                 )

@@ -62,8 +62,12 @@ class Estimates:
         driver = drive(type_, node)
         if driver is None:
             return None
-        sql = Sql("SELECT count(*) FROM (") + driver + Sql(" LIMIT ?)", (bound,))
-        count: int = connection.execute(sql.text, sql.args).fetchone()[0]  # type: ignore[index]
+        # To skip rows, or to count all of them, takes less than half the work of counting up to a limit.
+        last = Sql("SELECT 1 FROM (") + driver + Sql(") LIMIT 1 OFFSET ?", (bound - 1,))
+        count = bound
+        if connection.execute(last.text, last.args).fetchone() is None:
+            every = Sql("SELECT count(*) FROM (") + driver + Sql(")")
+            count = int(connection.execute(every.text, every.args).fetchone()[0])  # type: ignore[index]
         self._counts.put((type_, node), (count, bound))
         return count
 

@@ -26,9 +26,9 @@ from fhir_server.store.sqlite.unit import SqliteUnit, drive
 T = TypeVar("T")
 
 LONGEST_READ_SECONDS = 10.0
-# SQLite's work is counted in turns of so many steps (25 ns each); about a millisecond of it is done in the event loop's
-# thread before a reader's takes it over.
-_STEPS_A_TURN, _TURNS_HERE = 4_000, 10
+# SQLite's work is counted in turns of so many steps (25 ns each); one or two milliseconds of it are done in the event
+# loop's thread before a reader's takes it over: enough to find that a condition is broad (`estimate.BROAD`).
+_STEPS_A_TURN, _TURNS_HERE = 4_000, 16
 _ANY = 1 << 62
 # 16 MB of the log: batch after batch changes the same pages, and each is written to the file only once for all of them.
 _PAGES_A_CHECKPOINT = 4_000

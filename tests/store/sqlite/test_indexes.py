@@ -105,6 +105,15 @@ async def test_every_case_of_the_tables_runs_on_an_index(folder: Path) -> None:
     assert wrong == []
 
 
+async def test_what_few_point_at_is_found_by_its_id(folder: Path) -> None:
+    """`_has` looks up what is pointed at, and does not go through all of its type for the order of creation."""
+    store = await _filled(folder)
+    explained = await _explained(store, "Patient", "_has:Observation:patient:_id=o7")
+    await store.close()
+    assert [statement.rows for statement in explained.statements] == [1]
+    assert sum(statement.touched for statement in explained.statements) < 300  # of 500 patients
+
+
 async def test_a_scan_would_be_told(folder: Path) -> None:
     """What no index serves is a line that the test knows."""
     store = await _filled(folder)
