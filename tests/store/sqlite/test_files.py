@@ -96,6 +96,12 @@ from fhir_server.store.sqlite.store import SqliteStore
 async def main(folder, name):
     store = SqliteStore(Path(folder), system_clock, Ids(system_clock))
     won = lost = 0
+    async def open_(unit):
+        return await unit.read("Slot", "s")
+    await store.run("demo", open_, write=False)
+    Path(folder, name).touch()
+    while not all(Path(folder, each).exists() for each in ("one", "two")):
+        await asyncio.sleep(0.01)
     for n in range(60):
         async def work(unit):
             current = await unit.read("Slot", "s")
