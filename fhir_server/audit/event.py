@@ -6,6 +6,7 @@ The stored form is JSON with one-letter names, and without what is empty: it is 
 
 from dataclasses import dataclass, fields
 from functools import lru_cache
+from itertools import compress
 from operator import attrgetter
 from typing import Any
 
@@ -56,7 +57,8 @@ class Event:
     def entry(self) -> AuditEntry:
         """The event as it is stored, with what it is found by."""
         head = _head(_LEADING_VALUES(self))
-        rest = {letter: value for letter, value in zip(_REST, _REST_VALUES(self), strict=True) if value}
+        values = _REST_VALUES(self)
+        rest = dict(compress(zip(_REST, values, strict=True), values))
         body = head + b"," + orjson.dumps(rest)[1:] if rest else head + b"}"
         return AuditEntry(self.recorded, body, self.found(), (head, rest))
 

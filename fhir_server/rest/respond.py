@@ -1,7 +1,6 @@
 """Headers of every answer (FHIR R4 http.html, RFC 9110, the Fetch standard's CORS)."""
 
 import base64
-from contextlib import suppress
 
 from fhir_server.fhir import json
 from fhir_server.fhir.clock import http_date
@@ -63,8 +62,10 @@ def _represented(request: Request, clinic: Clinic | None, answer: Answer) -> tup
             return raw
     format_: Format = "json"
     if clinic is not None:
-        with suppress(NotAcceptable):  # then the answer is that very refusal
+        try:
             format_ = wanted(request.headers, request.query)
+        except NotAcceptable:
+            format_ = "json"  # the answer is that very refusal
     if format_ == "xml" and clinic is not None:
         document = xml.write(json.parse(body), clinic.server.elements)
         return _TYPES["xml"], xml.pretty(document) if "_pretty=true" in request.query else document

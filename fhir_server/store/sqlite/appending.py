@@ -16,7 +16,7 @@ from fhir_server.store.sqlite.commit import LONGEST_BATCH, Job, answer_all
 T = TypeVar("T")
 
 # So many are synced together though more may come; fewer are as soon as a turn of the event loop brings no more.
-_ENOUGH = 32
+_ENOUGH = 64
 
 
 class Appends(Protocol[T]):
