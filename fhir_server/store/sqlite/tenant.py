@@ -212,7 +212,7 @@ class AuditFile:
         self._appending: Appending[Sequence[AuditEntry]] = Appending(f"audit {folder.name}", self)
 
     def record(self, found: Sequence[AuditEntry]) -> "asyncio.Future[None]":
-        """Append entries; durable at return."""
+        """Append entries; what is returned is done once they are durable."""
         return self._appending.submit(found)
 
     def close(self) -> None:
