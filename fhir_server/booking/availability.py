@@ -2,7 +2,8 @@
 
 Pure: local hours of `PractitionerRole.availableTime`, without `notAvailable` and the services' holidays, cut into
 pieces of the service's duration. Hours are read on the clinic's own calendar: an hour that the clocks skip is not
-there, one that they repeat is offered once, at its first reading, and no piece overlaps another.
+there, one that they repeat is offered once, at its first reading, and no piece overlaps another. Hours that end before
+they begin, or at 00:00, end on the next day.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -10,9 +11,11 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta, tzinfo
 from typing import Any
 
-from fhir_server.search.dates import interval
+from fhir_server.search.dates import EARLIEST, LATEST, interval
 
 _DAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
+_WHOLE_DAY = 24 * 60
+_INSTANT = timedelta(microseconds=1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,6 +24,11 @@ class Piece:
 
     start: datetime
     end: datetime
+
+    @property
+    def micros(self) -> tuple[int, int]:
+        """Its start and end in µs."""
+        return int(self.start.timestamp()) * 1_000_000, int(self.end.timestamp()) * 1_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,47 +40,53 @@ class Hours:
 
 
 def pieces(hours: Hours, first: date, last: date, minutes: int, zone: tzinfo) -> Iterator[Piece]:
-    """The pieces of the days from `first` to `last`, in order, none over another."""
+    """The pieces that begin on the days from `first` to `last`, in order, none over another."""
     absences = [_absence(each, zone) for each in hours.absent]
     ended = datetime.min.replace(tzinfo=UTC)
-    day = first
-    while day <= last:
+    for n in range(-1, (last - first).days + 1):  # what began on the evening before may reach into the first day
+        day = first + timedelta(days=n)
         for begin, end in sorted(_of_day(hours.available, day)):
             for piece in _cut(day, begin, end, minutes, zone):
-                if piece.start >= ended and not any(lo < piece.end and piece.start < hi for lo, hi in absences):
+                if piece.start >= ended and not _is_absent(absences, piece):
                     ended = piece.end
-                    yield piece
-        day += timedelta(days=1)
+                    if first <= _shown(piece.start, zone)[0] <= last:
+                        yield piece
 
 
 def _of_day(available: Iterable[dict[str, Any]], day: date) -> Iterator[tuple[int, int]]:
-    """Minutes of the day's hours, as the clock on the wall shows them."""
+    """Minutes of the hours that begin on a day, as the clock on the wall shows them; beyond 24 hours on the next."""
     for each in available:
         if _DAYS[day.weekday()] not in each.get("daysOfWeek", _DAYS):
             continue
         if each.get("allDay"):
-            yield 0, 24 * 60
+            yield 0, _WHOLE_DAY
         elif "availableStartTime" in each and "availableEndTime" in each:
-            yield _minutes(each["availableStartTime"]), _minutes(each["availableEndTime"])
+            begin, end = _opens(each["availableStartTime"]), _closes(each["availableEndTime"])
+            yield begin, end + _WHOLE_DAY if end < begin or end == 0 else end
 
 
 def _cut(day: date, begin: int, end: int, minutes: int, zone: tzinfo) -> Iterator[Piece]:
     """Pieces that begin at wall-clock times, last `minutes` of real time, and end within the hours of the wall."""
-    closes = _moment(day, end, zone)
+    closes, shown_then = _moment(day, end, zone), _on_wall(day, end)
     for start in range(begin, end - minutes + 1, minutes):
         moment = _moment(day, start, zone)
-        if _shown(moment, zone) != (day, start):
+        if _shown(moment, zone) != _on_wall(day, start):
             continue  # the clocks skip it
         until = moment + timedelta(minutes=minutes)
-        if until <= closes:
+        # Where the clocks skip the end of the hours, they end when the clocks skip it.
+        if until <= closes and _shown(until - _INSTANT, zone) < shown_then:
             yield Piece(moment, until)
 
 
 def _moment(day: date, minute: int, zone: tzinfo) -> datetime:
     """The moment that a clock on the wall shows so; the first where it does twice."""
-    days, minute = divmod(minute, 24 * 60)
-    shown = datetime.combine(day + timedelta(days=days), time(minute // 60, minute % 60), zone)
-    return shown.astimezone(UTC)
+    day, minute = _on_wall(day, minute)
+    return datetime.combine(day, time(minute // 60, minute % 60), zone).astimezone(UTC)
+
+
+def _on_wall(day: date, minute: int) -> tuple[date, int]:
+    days, minute = divmod(minute, _WHOLE_DAY)
+    return day + timedelta(days=days), minute
 
 
 def _shown(moment: datetime, zone: tzinfo) -> tuple[date, int]:
@@ -80,18 +94,25 @@ def _shown(moment: datetime, zone: tzinfo) -> tuple[date, int]:
     return local.date(), local.hour * 60 + local.minute
 
 
-def _minutes(text: str) -> int:
-    hour, minute = text.split(":")[:2]
-    return int(hour) * 60 + int(minute)
+def _opens(text: str) -> int:
+    """The first whole minute."""
+    hour, minute, second = text.split(":")
+    return int(hour) * 60 + int(minute) + (float(second) > 0)
 
 
-def _absence(absent: dict[str, Any], zone: tzinfo) -> tuple[datetime, datetime]:
-    """The time of a `notAvailable`; without a period, or a side of it, it is open there."""
+def _closes(text: str) -> int:
+    """The last whole minute. The second that is named belongs to the hours, so that 23:59:59 is midnight."""
+    hour, minute, second = text.split(":")
+    return int(hour) * 60 + int(minute) + (int(second[:2]) + 1) // 60
+
+
+def _absence(absent: dict[str, Any], zone: tzinfo) -> tuple[int, int]:
+    """The time of a `notAvailable`, in µs; without a period, or a side of it, it is open there."""
     period = absent.get("during", {})
-    lo = _at(interval(period["start"], zone)[0]) if "start" in period else datetime.min.replace(tzinfo=UTC)
-    hi = _at(interval(period["end"], zone)[1]) if "end" in period else datetime.max.replace(tzinfo=UTC)
-    return lo, hi
+    lo = interval(period["start"], zone)[0] if "start" in period else EARLIEST
+    return lo, interval(period["end"], zone)[1] if "end" in period else LATEST
 
 
-def _at(micros: int) -> datetime:
-    return datetime(1970, 1, 1, tzinfo=UTC) + timedelta(microseconds=micros)
+def _is_absent(absences: Iterable[tuple[int, int]], piece: Piece) -> bool:
+    start, end = piece.micros
+    return any(lo < end and start < hi for lo, hi in absences)

@@ -1,7 +1,8 @@
 """Candidates of `$find`: appointments that could be. They are not stored; their id says what they are.
 
 An id is `f-` and, in letters and digits: the minute of the start, the minute in which it ends, a keyed hash of each
-slot, and a signature with the clinic's secret. It leads to the slots by searching those that are free at that minute.
+slot, and a signature with the clinic's secret. It leads to the slots by searching those that are free or held at that
+minute.
 """
 
 import hashlib
@@ -14,7 +15,7 @@ from fhir_server.booking.wanted import Wanted, look_up
 from fhir_server.fhir.clock import Micros
 from fhir_server.interactions.clinic import Clinic
 from fhir_server.interactions.repository import Repository
-from fhir_server.search.plan import Box, Interval, Query, Test
+from fhir_server.search.plan import Box, Interval, Query, Test, Token, all_of, any_of
 
 PREFIX = "f-"
 LASTS: Micros = 3_600_000_000
@@ -54,12 +55,15 @@ def read(clinic: Clinic, id_: str) -> Candidate | None:
 
 
 async def look_up_candidate(repository: Repository, id_: str) -> Wanted | None:
-    """The slots of a candidate; None when one of them is not free any more, or the id is none of this clinic's."""
+    """The slots of a candidate; None when one of them is taken or closed, or the id is none of this clinic's."""
     candidate = read(repository.clinic, id_)
     if candidate is None:
         return None
     at = Box(lo_from=candidate.start, lo_below=candidate.start + _MINUTE)
-    page = await repository.unit.search(Query("Slot", Test(FREE, "date", Interval(at)), count=_AT_ONE_TIME))
+    # A hold that is over may still show for a moment; whoever wants the slot looks whether it is.
+    held = all_of(Test("start", "date", Interval(at)), Test("status", "token", Token("busy-tentative", None)))
+    where = any_of(Test(FREE, "date", Interval(at)), held)
+    page = await repository.unit.search(Query("Slot", where, count=_AT_ONE_TIME))
     by_hash = {_hash(repository.clinic, stored.id): stored.id for stored in page.matches}
     if any(each not in by_hash for each in candidate.slots):
         return None

@@ -4,6 +4,7 @@ Of the schedules that are taken together each brings a kind of actor that none o
 """
 
 from collections.abc import Iterator, Sequence
+from itertools import islice
 
 from fhir_server.booking.candidates import MOST_SLOTS
 from fhir_server.booking.find_asked import Asked, body_of
@@ -16,6 +17,8 @@ from fhir_server.search.plan import Box, Interval, Query, Sort, Test, any_of
 
 # Of one schedule, and of combinations in all.
 _MOST_READ, MOST = 2_000, 5_000
+# How many combinations of one time are looked at, however many schedules are asked for.
+_MOST_TRIED = 20_000
 
 Slots = tuple[WantedSlot, ...]
 
@@ -43,12 +46,13 @@ def place(slots: Slots) -> tuple[int, ...]:
 
 def _together(kinds: frozenset[str], there: Sequence[tuple[frozenset[str], WantedSlot]]) -> Iterator[Slots]:
     """Each set of slots that brings all kinds and has none to spare, once."""
+    there = sorted(there, key=lambda each: (-len(each[0]), each[1].stored.key))  # who brings most, first
     seen = set()
-    for chosen in _chosen(kinds, there, ()):
+    for chosen in islice(_chosen(kinds, there, ()), _MOST_TRIED):
         ids = frozenset(there[n][1].stored.id for n in chosen)
         if ids not in seen and all(_is_needed(n, chosen, there) for n in chosen):
             seen.add(ids)
-            yield tuple(there[n][1] for n in sorted(chosen))
+            yield tuple(sorted((there[n][1] for n in chosen), key=lambda slot: slot.stored.key))
 
 
 def _chosen(

@@ -1,6 +1,6 @@
 """The limit of appointments per provider and day, where a clinic's rule sets one (docs/booking.md)."""
 
-from datetime import UTC, datetime, timedelta, tzinfo
+from datetime import tzinfo
 
 from fhir_server.booking.index import ACTOR, TIME
 from fhir_server.booking.wanted import Wanted
@@ -8,7 +8,7 @@ from fhir_server.fhir.clock import Micros
 from fhir_server.fhir.outcome import Issue
 from fhir_server.fhir.reference import local_reference
 from fhir_server.interactions.repository import Repository
-from fhir_server.search.dates import interval
+from fhir_server.search.dates import interval, shown
 from fhir_server.search.plan import Box, Interval, Query, Target, Test, all_of
 
 _PROVIDERS = ("Practitioner", "PractitionerRole")
@@ -38,5 +38,4 @@ async def issues(repository: Repository, appointment_id: str, wanted: Wanted, st
 
 def local_day(moment: Micros, zone: tzinfo) -> tuple[Micros, Micros]:
     """The day on the zone's calendar in which a moment lies."""
-    day = (datetime(1970, 1, 1, tzinfo=UTC) + timedelta(microseconds=moment)).astimezone(zone).date()
-    return interval(day.isoformat(), zone)
+    return interval(shown(moment, zone).date().isoformat(), zone)

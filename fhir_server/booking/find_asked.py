@@ -1,5 +1,6 @@
 """What `$find` is asked: its Parameters by POST, or the same as a query by GET, which page links use (IHE ITI-115)."""
 
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -13,7 +14,7 @@ from fhir_server.fhir.reference import local_reference
 from fhir_server.interactions import paging
 from fhir_server.interactions.call import Call
 from fhir_server.interactions.repository import Repository
-from fhir_server.search.dates import interval
+from fhir_server.search.dates import ended, interval
 from fhir_server.search.plan import Query, Test, Token
 from fhir_server.search.text import fold
 from fhir_server.store.protocol import Stored
@@ -95,16 +96,10 @@ def given(call: Call) -> dict[str, list[Any]]:
 
 async def asked_of(call: Call, repository: Repository, found: dict[str, list[Any]]) -> Asked:
     """The question of a call. Raises BadRequest, and Forbidden for patients who are none of the caller's business."""
-    zone = call.clinic.zone
-    times = {}
-    for name in ("start", "end"):
-        try:
-            times[name] = interval(str(parameters.one(found, name)), zone)[0]
-        except ValueError as error:
-            raise BadRequest(f"'{name}' is a dateTime such as 2026-11-22T10:00:00Z.", expression=name) from error
-    if times["start"] >= times["end"]:
+    start, end = _moment(call, found, "start"), _moment(call, found, "end")
+    if start >= end:
         raise BadRequest("The time to search ends after it starts.", expression="end")
-    asked = Asked(times["start"], times["end"], _pairs(found))
+    asked = Asked(start, end, _pairs(found))
     asked.specialties = [_token(text, "specialty") for text in found["specialty"]]
     asked.visit_types = [_token(text, "visit-type") for text in found["visit-type"]]
     asked.reasons = [_token(text, "reason") for text in found["reason"]]
@@ -118,6 +113,14 @@ async def asked_of(call: Call, repository: Repository, found: dict[str, list[Any
     if found["_count"]:
         asked.count = _count(found["_count"][0])
     return asked
+
+
+def _moment(call: Call, found: dict[str, list[Any]], name: str) -> Micros:
+    text = str(parameters.one(found, name))
+    try:
+        return ended(text, call.clinic.zone) if name == "end" else interval(text, call.clinic.zone)[0]
+    except ValueError as error:
+        raise BadRequest(f"'{name}' is a dateTime such as 2026-11-22T10:00:00Z.", expression=name) from error
 
 
 def _of_query(call: Call) -> dict[str, list[Any]]:
@@ -201,13 +204,9 @@ def _identifier(text: str) -> dict[str, str]:
 
 
 def _count(value: Any) -> int:
-    try:
-        count = int(value)
-    except ValueError as error:
-        raise BadRequest("'_count' is a whole number from 0.", expression="_count") from error
-    if count < 0:
+    if not re.fullmatch(r"\d{1,10}", str(value), re.ASCII):
         raise BadRequest("'_count' is a whole number from 0.", expression="_count")
-    return count
+    return int(value)
 
 
 def body_of(stored: Stored) -> dict[str, Any]:

@@ -5,14 +5,14 @@ Of a Timing count `event`, and of its `repeat` `boundsPeriod`, `dayOfWeek`, `tim
 nothing for one appointment.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, timedelta, tzinfo
+from datetime import date, timedelta, tzinfo
 from typing import Any
 
 from fhir_server.fhir.clock import Micros
 from fhir_server.fhir.errors import BadRequest
-from fhir_server.search.dates import LATEST, interval
+from fhir_server.search.dates import LATEST, interval, shown
 
 Window = tuple[Micros, Micros]
 
@@ -25,6 +25,7 @@ _PARTS: Mapping[str, tuple[int, int]] = {
     "AFT.early": (720, 900), "AFT.late": (900, 1080), "EVE": (1080, 1320), "EVE.early": (1080, 1200),
     "EVE.late": (1200, 1320), "NIGHT": (1320, 1440),
 }  # fmt: skip
+_LONGEST = 366 * 86_400  # seconds
 _UNITS = {"s": 1, "min": 60, "h": 3_600, "d": 86_400}
 _UNDERSTOOD = frozenset({"boundsPeriod", "dayOfWeek", "timeOfDay", "when", "duration", "durationUnit"})
 
@@ -42,7 +43,7 @@ def preferred(timing: Mapping[str, Any], within: Window, zone: tzinfo) -> Prefer
     """What a Timing leaves of a window. Raises BadRequest that names the element."""
     repeat = timing.get("repeat", {})
     events = [interval(str(each), zone) for each in timing.get("event", ())]
-    made = [_both(within, event) for event in events] if events else [within]
+    made: Sequence[Window] = _few([_both(within, event) for event in events] if events else [within], "timing.event")
     if "boundsPeriod" in repeat:
         made = [_both(each, _bounds(repeat["boundsPeriod"], zone)) for each in made]
     if repeat.keys() & {"dayOfWeek", "timeOfDay", "when"}:
@@ -51,7 +52,20 @@ def preferred(timing: Mapping[str, Any], within: Window, zone: tzinfo) -> Prefer
         *sorted(f"timing.repeat.{n}" for n in repeat.keys() - _UNDERSTOOD),
         *(["timing.code"] if "code" in timing else ()),
     )
-    return Preferred(tuple(_apart(made)), _duration(repeat), unused)
+    return Preferred(_few(made, "end"), _duration(repeat), unused)
+
+
+def _few(windows: Iterable[Window], at: str) -> tuple[Window, ...]:
+    """The windows in order and apart. Raises BadRequest when they are too many to ask the store for."""
+    apart = tuple(_apart(windows))
+    if len(apart) > MOST_WINDOWS:
+        raise _too_many(at)
+    return apart
+
+
+def _too_many(at: str) -> BadRequest:
+    text = f"More than {MOST_WINDOWS} times from 'start' to 'end' fit 'timing'; ask for fewer."
+    return BadRequest(text, expression=at, code="too-costly")
 
 
 def _both(one: Window, other: Window) -> Window:
@@ -68,18 +82,17 @@ def _parts(repeat: Mapping[str, Any], within: Window, zone: tzinfo) -> Iterator[
     if within[0] >= within[1]:
         return
     parts = sorted({*_times(repeat), *_whens(repeat)}) or [(0, 1_440)]
-    days, day, last = repeat.get("dayOfWeek", _DAYS), _day(within[0], zone), _day(within[1] - 1, zone)
+    days, day, last = repeat.get("dayOfWeek", _DAYS), shown(within[0], zone).date(), shown(within[1] - 1, zone).date()
     made = 0
     while day <= last:
         for begin, end in parts if _DAYS[day.weekday()] in days else ():
             made += 1
             if made > MOST_WINDOWS:
-                raise BadRequest(
-                    f"More than {MOST_WINDOWS} times from 'start' to 'end' fit 'timing'; ask for fewer days.",
-                    expression="end",
-                    code="too-costly",
-                )
-            yield _moment(day, begin, zone), _moment(day, end, zone)
+                raise _too_many("end")
+            lo, hi = _moment(day, begin, zone), _moment(day, end, zone)
+            wall = shown(lo, zone)
+            if end - begin > 1 or wall.hour * 60 + wall.minute == begin:  # else the clocks skip this minute
+                yield lo, hi
         day += timedelta(days=1)
 
 
@@ -110,10 +123,14 @@ def _duration(repeat: Mapping[str, Any]) -> Micros:
         raise BadRequest(
             f"'timing.repeat.durationUnit' is one of: {', '.join(_UNITS)}.", expression="timing.repeat.durationUnit"
         )
+    if not 0 <= repeat["duration"] <= _LONGEST / _UNITS[unit]:
+        raise BadRequest(
+            "'timing.repeat.duration' is not negative, and no longer than a year.", expression="timing.repeat.duration"
+        )
     return int(repeat["duration"] * _UNITS[unit] * 1_000_000)
 
 
-def _apart(windows: list[Window]) -> Iterator[Window]:
+def _apart(windows: Iterable[Window]) -> Iterator[Window]:
     """The windows in order; those that touch or overlap as one, without what is empty."""
     open_: Window | None = None
     for lo, hi in sorted(each for each in windows if each[0] < each[1]):
@@ -125,10 +142,6 @@ def _apart(windows: list[Window]) -> Iterator[Window]:
             open_ = lo, hi
     if open_ is not None:
         yield open_
-
-
-def _day(moment: Micros, zone: tzinfo) -> date:
-    return (datetime(1970, 1, 1, tzinfo=UTC) + timedelta(microseconds=moment)).astimezone(zone).date()
 
 
 def _moment(day: date, minute: int, zone: tzinfo) -> Micros:

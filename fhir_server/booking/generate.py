@@ -4,12 +4,16 @@ A slot that is there stays as it is, whatever its status; a time that overlaps o
 """
 
 import hashlib
+from bisect import bisect_left
+from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import date
+from datetime import MAXYEAR, MINYEAR, date, timedelta
+from itertools import accumulate
 from typing import Any
 
 from fhir_server.booking.availability import Hours, Piece, pieces
 from fhir_server.booking.clinic_rules import of_service
+from fhir_server.booking.times import LONGEST_DAYS
 from fhir_server.fhir import json
 from fhir_server.fhir.errors import Unprocessable
 from fhir_server.fhir.reference import LocalReference, local_reference
@@ -26,6 +30,20 @@ _MOST_SLOTS = 100_000
 _STANDARD_MINUTES = 30
 
 
+class _Taken:
+    """The times of slots that are there, to ask for what overlaps one of them."""
+
+    def __init__(self, times: Iterable[tuple[int, int]]) -> None:
+        in_order = sorted(times)
+        self._starts = [lo for lo, _ in in_order]
+        self._ended = list(accumulate((hi for _, hi in in_order), max))
+
+    def overlaps(self, lo: int, hi: int) -> bool:
+        """Whether one of the times overlaps this one."""
+        before = bisect_left(self._starts, hi)
+        return before > 0 and self._ended[before - 1] > lo
+
+
 @dataclass(frozen=True, slots=True)
 class Made:
     """What came of it."""
@@ -39,19 +57,23 @@ async def generate(repository: Repository, schedule_id: str, first: date, last: 
     """Make the free slots of the days from `first` to `last`. Raises Unprocessable."""
     if first > last or (last - first).days > MOST_DAYS:
         raise Unprocessable(f"The days run from the first to the last, {MOST_DAYS} at most.", expression="end")
+    if first.year == MINYEAR or last.year == MAXYEAR:
+        raise Unprocessable("The days are near the end of the calendar; name days of today's.", expression="start")
     schedule = await _resource(repository, LocalReference("Schedule", schedule_id))
     if schedule is None:
         raise Unprocessable("There is no such schedule.", expression="schedule")
     hours, minutes = await _hours(repository, schedule)
     zone = repository.clinic.zone
     there = await _times_of(repository, schedule_id, first, last)
+    taken = _Taken(there)
     made = known = left_out = 0
     for piece in pieces(hours, first, last, minutes, zone):
-        time = _micros(piece)
-        if time in there:
+        if piece.micros in there:
             known += 1
-        elif any(lo < time[1] and time[0] < hi for lo, hi in there):
+        elif taken.overlaps(*piece.micros):
             left_out += 1
+        elif made == _MOST_SLOTS:
+            raise Unprocessable(f"These days have more than {_MOST_SLOTS} slots; name fewer.", expression="end")
         else:
             await _make(repository, schedule, piece)
             made += 1
@@ -112,10 +134,12 @@ async def _with_hours(repository: Repository, target: LocalReference | None) -> 
 
 
 async def _times_of(repository: Repository, schedule_id: str, first: date, last: date) -> set[tuple[int, int]]:
-    """The times of all slots that the schedule has in these days, whatever their status."""
+    """The times of all slots that the schedule has in these days or that may reach into them, of any status."""
     zone = repository.clinic.zone
     await repository.unit.guard(f"Schedule/{schedule_id}")  # no two fill one schedule at once
-    window = Box(lo_from=interval(first.isoformat(), zone)[0], lo_below=interval(last.isoformat(), zone)[1])
+    # A piece of the last day may end on the next one.
+    from_, until = first - timedelta(days=LONGEST_DAYS), last + timedelta(days=1)
+    window = Box(lo_from=interval(from_.isoformat(), zone)[0], lo_below=interval(until.isoformat(), zone)[1])
     on = Test("schedule", "reference", Target(schedule_id, "Schedule"))
     query = Query("Slot", all_of(on, Test("start", "date", Interval(window))), count=_MOST_SLOTS)
     found = set()
@@ -130,7 +154,3 @@ async def _times_of(repository: Repository, schedule_id: str, first: date, last:
 async def _resource(repository: Repository, target: LocalReference) -> Resource | None:
     stored = await repository.unit.read(target.type, target.id)
     return json.parse(stored.body) if stored is not None and stored.body is not None else None
-
-
-def _micros(piece: Piece) -> tuple[int, int]:
-    return int(piece.start.timestamp()) * 1_000_000, int(piece.end.timestamp()) * 1_000_000

@@ -4,11 +4,12 @@ A slot stands for all who take, hold or want it; a day of an actor, by the clini
 """
 
 from collections.abc import Iterable
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 
 from fhir_server.fhir.clock import Micros
 from fhir_server.fhir.reference import LocalReference
 from fhir_server.interactions.repository import Repository
+from fhir_server.search.dates import shown
 
 
 async def guard_slots(repository: Repository, slot_ids: Iterable[str]) -> None:
@@ -19,9 +20,6 @@ async def guard_slots(repository: Repository, slot_ids: Iterable[str]) -> None:
 async def guard_days(repository: Repository, actors: Iterable[LocalReference], start: Micros, end: Micros) -> None:
     """For whoever decides by what an actor does from `start` to `end`: two times that overlap have a day in common."""
     zone = repository.clinic.zone
-    first, last = (
-        (datetime(1970, 1, 1, tzinfo=UTC) + timedelta(microseconds=moment)).astimezone(zone).date()
-        for moment in (start, max(start, end - 1))
-    )
+    first, last = (shown(moment, zone).date() for moment in (start, max(start, end - 1)))
     days = [first + timedelta(days=n) for n in range((last - first).days + 1)]
     await repository.unit.guard(*(f"{actor.type}/{actor.id}/{day}" for actor in actors for day in days))

@@ -8,8 +8,18 @@ from typing import Any
 
 import orjson
 
-from fhir_server.booking import after_proposal, contested, holds, identity, proposal, slots, taking_part, times
-from fhir_server.booking.occupy import accept, occupy
+from fhir_server.booking import (
+    after_proposal,
+    conflicts,
+    contested,
+    holds,
+    identity,
+    proposal,
+    slots,
+    taking_part,
+    times,
+)
+from fhir_server.booking.occupy import accept, occupation, occupy
 from fhir_server.booking.states import OPEN, PATIENTS, STAFF
 from fhir_server.booking.wanted import Wanted, look_up
 from fhir_server.fhir import json, own
@@ -40,6 +50,7 @@ async def hold(repository: Repository, wanted: Wanted) -> Stored:
     times.set_times(held, wanted)
     await times.add_actors(repository, held, wanted, "tentative")
     proposal.check_service(held, wanted)
+    await _check_people(repository, held, wanted)
     held["requestedPeriod"] = [{"start": held["start"], "end": held["end"]}]
     tags = [{"system": own.SUBMITTER, "code": agent.client_id}, {"system": own.BOOKING, "code": "held"}]
     own.set_tags(held, tags)
@@ -50,6 +61,14 @@ async def hold(repository: Repository, wanted: Wanted) -> Stored:
     await repository.unit.keep(HOLDER, stored.id, _who(repository), ends)
     await contested.mark(repository, held, None, wanted)
     return stored
+
+
+async def _check_people(repository: Repository, held: Resource, wanted: Wanted) -> None:
+    """Whoever is booked at that time already, through another schedule, is not held. Raises Conflict."""
+    try:
+        await conflicts.check(repository, occupation(repository, "", held, wanted))
+    except Conflict as error:  # which names the others' appointments
+        raise Conflict("This time is not free any more; choose another.", expression="Appointment.slot") from error
 
 
 async def check_holder(repository: Repository, before: Resource, after: Resource) -> None:

@@ -38,7 +38,7 @@ async def place(repository: Repository, appointment_id: str, wanted: Wanted, end
     """Hold a place of each slot, in place of what the appointment held there. The slots' status is settled after."""
     await guard_slots(repository, (slot.stored.id for slot in wanted.slots))
     for slot in wanted.slots:
-        others = [hold for hold in await live(repository, slot) if hold.appointment_id != appointment_id]
+        others = await _others(repository, slot.stored.id, appointment_id)
         await _keep(repository.unit, slot.stored.id, [*others, Hold(slot.stored.id, appointment_id, ends)])
 
 
@@ -53,6 +53,10 @@ def proposals_end(repository: Repository, wanted: Wanted) -> Micros | None:
 async def live(repository: Repository, slot: WantedSlot) -> list[Hold]:
     """The holds on a slot that have not ended."""
     return _live(repository, await of_slot(repository.unit, slot.stored.id))
+
+
+async def _others(repository: Repository, slot_id: str, appointment_id: str) -> list[Hold]:
+    return [hold for hold in await of_slot(repository.unit, slot_id) if hold.appointment_id != appointment_id]
 
 
 def _live(repository: Repository, marked: list[Hold]) -> list[Hold]:
@@ -74,12 +78,15 @@ async def is_free(repository: Repository, slot: WantedSlot, taken: int, *, appoi
 
 
 async def clear(repository: Repository, slot: WantedSlot, appointment_id: str) -> tuple[bool, int]:
-    """End the appointment's hold and those that are over: whether the slot was held, and how many are left."""
+    """End the appointment's hold: whether the slot was held, and how many holds are left.
+
+    Others that are over stay marked for the sweeper: it ends what was held by them alone, too.
+    """
     marked = await of_slot(repository.unit, slot.stored.id)
-    left = [hold for hold in _live(repository, marked) if hold.appointment_id != appointment_id]
+    left = await _others(repository, slot.stored.id, appointment_id)
     if len(left) != len(marked):
         await _keep(repository.unit, slot.stored.id, left)
-    return bool(marked), len(left)
+    return bool(marked), len(_live(repository, left))
 
 
 async def ended(unit: Unit, now: Micros) -> list[Hold]:

@@ -5,7 +5,7 @@ A slot is `busy` when it is taken as often as it can be, `busy-tentative` when h
 
 from typing import Any
 
-from fhir_server.booking import holds, waitlist
+from fhir_server.booking import holds, times, waitlist
 from fhir_server.booking.conflicts import takers
 from fhir_server.booking.guards import guard_slots
 from fhir_server.booking.index import WANTED_SLOT
@@ -63,6 +63,8 @@ async def rule(repository: Repository, before: Resource | None, after: Resource 
     """The write rule of Slot. Raises Unprocessable, Conflict."""
     if after is not None and interval(after["start"])[0] >= interval(after["end"])[0]:
         raise Unprocessable("A slot ends after it starts.", expression="Slot.end")
+    if after is not None and (before is None or _moved(before, after)):
+        times.check_length(after, repository.clinic.zone)
     if before is None:
         return after
     if after is not None and after["status"] != before["status"]:

@@ -76,7 +76,7 @@ async def _end_hold(repository: Repository, hold: Hold) -> None:
     if slot is None:
         await repository.unit.take(holds.KIND, hold.slot_id)
     else:
-        await slots.settle(repository, slot)
+        await slots.settle(repository, slot, hold.appointment_id)
 
 
 async def run(store: Store, clinics: Callable[[], Sequence[Clinic]]) -> None:

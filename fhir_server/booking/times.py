@@ -1,10 +1,11 @@
 """When an appointment is, and who takes part: what its slots say (R-8.2, IS-01 §4)."""
 
+from datetime import tzinfo
 from typing import Any
 
 from fhir_server.booking import roles
 from fhir_server.booking.wanted import Wanted, look_up
-from fhir_server.fhir.clock import instant
+from fhir_server.fhir.clock import Micros, instant
 from fhir_server.fhir.errors import Unprocessable
 from fhir_server.fhir.reference import local_reference
 from fhir_server.interactions.repository import Repository
@@ -12,6 +13,9 @@ from fhir_server.search.dates import interval
 
 Resource = dict[str, Any]
 
+# Of a slot, and of an appointment that takes or wants time.
+LONGEST_DAYS = 366
+LONGEST: Micros = LONGEST_DAYS * 86_400_000_000
 _PLACE = ("slot", "start", "end")
 
 
@@ -66,6 +70,17 @@ def check_order(appointment: Resource) -> None:
     times = [interval(appointment[name])[0] for name in ("start", "end") if name in appointment]
     if len(times) == 2 and times[0] >= times[1]:
         raise Unprocessable("An appointment ends after it starts.", expression="Appointment.end")
+
+
+def check_length(resource: Resource, zone: tzinfo) -> None:
+    """A time is no longer than anybody means: each of its days is looked at. Raises Unprocessable."""
+    if "start" not in resource or "end" not in resource:
+        return
+    if interval(resource["end"], zone)[0] - interval(resource["start"], zone)[0] > LONGEST:
+        raise Unprocessable(
+            f"This lasts longer than {LONGEST_DAYS} days; check the years, or make several.",
+            expression=f"{resource['resourceType']}.end",
+        )
 
 
 def check_ahead(repository: Repository, appointment: Resource) -> None:

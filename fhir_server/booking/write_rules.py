@@ -45,6 +45,8 @@ async def appointment(repository: Repository, before: Resource | None, after: Re
         _check_deletion(before or {})
         return None
     times.localise(repository, after)
+    if after["status"] in OCCUPYING | OPEN:
+        times.check_length(after, repository.clinic.zone)
     wanted = await look_up(repository, after)
     await guard_slots(repository, (slot.stored.id for slot in wanted.slots))
     old, new = (before or {}).get("status"), after["status"]

@@ -48,6 +48,19 @@ def interval(text: str, zone: tzinfo = UTC) -> Interval:
     return start, start + width
 
 
+def ended(text: str, zone: tzinfo = UTC) -> int:
+    """When a range that ends with a date or dateTime ends: after the day, month or year, else at the moment."""
+    lo, hi = interval(text, zone)
+    return lo if "T" in text else hi
+
+
+def shown(moment: int, zone: tzinfo) -> datetime:
+    """What clock and calendar of a zone show at a moment; beyond the calendar, the last whole day within it."""
+    day, time = divmod(moment, _DAY)
+    ordinal = min(max(day + _EPOCH_DAY, 2), _LAST_DAY - 2)
+    return (datetime.fromordinal(ordinal).replace(tzinfo=UTC) + timedelta(microseconds=time)).astimezone(zone)
+
+
 def hull(intervals: list[Interval]) -> Interval | None:
     """From the first start to the last end; None for no intervals."""
     return (min(lo for lo, _ in intervals), max(hi for _, hi in intervals)) if intervals else None
@@ -78,6 +91,5 @@ def _zone_offset(local: int, zone: tzinfo) -> int:
     """How far the zone's clock is ahead of UTC when it shows `local`; the earlier reading of an hour shown twice."""
     day, time = divmod(local, _DAY)
     ordinal = min(max(day + _EPOCH_DAY, 2), _LAST_DAY - 1)  # zones need a day of room at the calendar's ends
-    shown = datetime.fromordinal(ordinal) + timedelta(microseconds=time)
-    offset = shown.replace(tzinfo=zone).utcoffset()
+    offset = (datetime.fromordinal(ordinal) + timedelta(microseconds=time)).replace(tzinfo=zone).utcoffset()
     return offset // timedelta(microseconds=1) if offset else 0

@@ -11,7 +11,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fhir_server.booking.availability import Hours, pieces
-from tests.harness import DAY, HOUR, NOW, Harness, practitioner, schedule, service
+from tests.harness import (
+    DAY,
+    HOUR,
+    NOW,
+    Harness,
+    appointment,
+    cared_for,
+    practitioner,
+    schedule,
+    service,
+)
 
 BERLIN = ZoneInfo("Europe/Berlin")
 NIGHT = {"daysOfWeek": ["sun"], "availableStartTime": "01:00:00", "availableEndTime": "05:00:00"}
@@ -45,6 +55,61 @@ def test_absence_and_days_are_left_out() -> None:
     hours = {"daysOfWeek": ["mon", "tue"], "availableStartTime": "09:00:00", "availableEndTime": "10:10:00"}
     absent = {"description": "away", "during": {"start": "2027-03-02", "end": "2027-03-02"}}
     assert made(Hours([hours], [absent]), date(2027, 3, 1), date(2027, 3, 7)) == ["01 08:00", "01 08:30"]
+
+
+def test_hours_whose_end_the_clocks_skip_end_there() -> None:
+    """2027-03-28 in Berlin: hours until 02:30 end at 02:00, which is 03:00; nothing goes on until 03:20."""
+    day = date(2027, 3, 28)
+    until = {"availableStartTime": "01:20:00", "availableEndTime": "02:30:00"}
+    assert made(Hours([until], []), day, day, 60) == []
+    assert made(Hours([until], []), day, day, 40) == ["28 00:20"]
+
+
+def test_half_an_hour_that_the_clocks_skip_or_repeat() -> None:
+    """Lord Howe: 02:00 to 02:30 does not happen on 2026-10-04, 01:30 to 02:00 happens twice on 2026-04-05."""
+    zone, hours = ZoneInfo("Australia/Lord_Howe"), {"availableStartTime": "01:00:00", "availableEndTime": "04:00:00"}
+    for day, shown in (
+        (date(2026, 10, 4), ["01:00", "01:30", "02:30", "03:00", "03:30"]),
+        (date(2026, 4, 5), ["01:00", "01:30", "02:00", "02:30", "03:00", "03:30"]),
+    ):
+        found = list(pieces(Hours([hours], []), day, day, 30, zone))
+        assert [f"{piece.start.astimezone(zone):%H:%M}" for piece in found] == shown
+        assert all(one.end <= two.start for one, two in pairwise(found))
+
+
+@pytest.mark.parametrize(
+    ("end", "last"),
+    [("00:00:00", "05 21:30"), ("23:59:59", "05 21:30"), ("23:59:00", "05 21:00"), ("02:00:00", "05 21:30")],
+)
+def test_hours_may_end_at_midnight_or_on_the_next_day(end: str, last: str) -> None:
+    hours = {"availableStartTime": "22:00:00", "availableEndTime": end}
+    assert made(Hours([hours], []), date(2026, 6, 5), date(2026, 6, 5))[-1] == last
+
+
+def test_each_piece_of_a_night_belongs_to_the_day_on_which_it_begins() -> None:
+    """Days that are made one by one give what they give together; a night of Friday reaches into Saturday."""
+    hours = Hours([{"daysOfWeek": ["fri"], "availableStartTime": "22:15:00", "availableEndTime": "06:00:00"}], [])
+    friday, saturday, sunday = (date(2026, 10, day) for day in (23, 24, 25))
+    whole = made(hours, friday, sunday)
+    assert whole == [*made(hours, friday, friday), *made(hours, saturday, saturday), *made(hours, sunday, sunday)]
+    assert whole[3:5] == ["23 21:45", "23 22:15"]  # one begins before midnight, and ends after it
+    assert (len(whole), made(hours, sunday, sunday)) == (15, [])
+
+
+def test_leap_day_and_seconds() -> None:
+    hours = {"availableStartTime": "09:00:30", "availableEndTime": "10:01:30"}
+    assert made(Hours([hours], []), date(2028, 2, 28), date(2028, 3, 1)) == [
+        "28 08:01", "28 08:31", "29 08:01", "29 08:31", "01 08:01", "01 08:31",
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("zone", ["UTC", "America/New_York", "Europe/Berlin"])
+def test_an_absence_may_reach_to_the_ends_of_the_calendar(zone: str) -> None:
+    hours = {"availableStartTime": "09:00:00", "availableEndTime": "10:00:00"}
+    day = date(2026, 6, 5)
+    for start, end, count in (("0001-01-01", "2026-06-04", 2), ("2026-06-06", "9999-12-31", 2), ("0001", "9999", 0)):
+        absent = {"description": "away", "during": {"start": start, "end": end}}
+        assert len(list(pieces(Hours([hours], [absent]), day, day, 30, ZoneInfo(zone)))) == count
 
 
 @given(
@@ -117,3 +182,60 @@ async def test_closed_range_is_not_bookable_until_reopened(harness: Harness) -> 
     assert (await harness.get("Slot?status=free")).json()["total"] == 0
     assert _counts(await _send(harness, "reopen", body)) == {"reopened": 4}
     assert (await harness.get("Slot?status=free")).json()["total"] == 4
+
+
+@pytest.mark.requirement("R-7.15")
+async def test_no_slot_is_made_over_one_of_the_evening_before(harness: Harness) -> None:
+    """What reaches over midnight into the first day, and what lasts for weeks, is seen too."""
+    await _prepare(harness)
+    role = {"resourceType": "PractitionerRole", "id": "lee", "practitioner": {"reference": "Practitioner/dr-lee"}}
+    evening = {"start": "2027-02-01T23:45:00+01:00", "end": "2027-02-02T00:15:00+01:00"}
+    weeks = {"start": "2027-02-02T22:00:00+01:00", "end": "2027-03-01T00:00:00+01:00", "status": "busy-unavailable"}
+    await harness.seed(
+        role | {"availableTime": [{"allDay": True}]},
+        harness.slot("evening") | evening,
+        harness.slot("weeks") | weeks,
+    )
+    answer = await _send(harness, "generate-slots", _parameters("valueDate", "2027-02-02", "2027-02-02"))
+    assert _counts(answer) == {"made": 21, "there": 0, "left-out": 3}
+    answer = await _send(harness, "generate-slots", _parameters("valueDate", "2027-02-10", "2027-02-10"))
+    assert _counts(answer) == {"made": 0, "there": 0, "left-out": 24}
+
+
+@pytest.mark.parametrize("day", ["0001-01-01", "9999-12-31"])
+async def test_days_at_the_ends_of_the_calendar_are_refused(harness: Harness, day: str) -> None:
+    await _prepare(harness)
+    answer = await _send(harness, "generate-slots", _parameters("valueDate", day, day))
+    assert (answer.status_code, answer.json()["issue"][0]["expression"]) == (422, ["start"])
+
+
+@pytest.mark.requirement("R-7.15")
+async def test_reopening_frees_all_that_closing_the_same_range_closed(harness: Harness) -> None:
+    """A range may be whole days; a slot that reaches into it over midnight is closed and reopened too."""
+    await _prepare(harness)
+    await harness.seed(
+        harness.slot("1") | {"start": "2027-02-01T23:45:00+01:00", "end": "2027-02-02T00:15:00+01:00"},
+        harness.slot("2") | {"start": "2027-02-02T23:30:00+01:00", "end": "2027-02-03T00:00:00+01:00"},
+        harness.slot("3") | {"start": "2027-02-03T00:00:00+01:00", "end": "2027-02-03T00:30:00+01:00"},
+    )
+    body = _parameters("valueDateTime", "2027-02-02", "2027-02-02")
+    assert _counts(await _send(harness, "close", body)) == {"closed": 2, "taken": 0}
+    assert _counts(await _send(harness, "reopen", body)) == {"reopened": 2}
+    assert (await harness.get("Slot?status=free")).json()["total"] == 3
+
+
+@pytest.mark.parametrize("type_", ["Slot", "Appointment"])
+async def test_what_lasts_longer_than_a_year_is_refused(harness: Harness, type_: str) -> None:
+    """Every day of it would be looked at, of everybody who takes part."""
+    await _prepare(harness)
+    await harness.seed(practitioner("dr-kim"), cared_for("anna"))
+    for start, end in (
+        ("2027-02-01T00:00:00Z", "2527-02-01T00:00:00Z"),
+        ("0001-01-01T00:00:00+14:00", "9999-12-31T23:59:59-12:00"),
+    ):
+        time = {"start": start, "end": end}
+        whole = harness.slot("s") if type_ == "Slot" else appointment("a", "booked") | {"id": None}
+        made = {name: value for name, value in (whole | time).items() if value is not None}
+        answer = await (harness.put(made) if type_ == "Slot" else harness.create(made, "sam"))
+        assert answer.status_code == 422, answer.text
+        assert answer.json()["issue"][0]["expression"] == [f"{type_}.end"]

@@ -10,7 +10,7 @@ from fhir_server.fhir import json
 from fhir_server.fhir.errors import BadRequest
 from fhir_server.interactions.call import Answer, Call
 from fhir_server.interactions.repository import Repository
-from fhir_server.search.dates import interval
+from fhir_server.search.dates import ended, interval
 
 _DAYS = {"schedule": ("valueReference", 1), "start": ("valueDate", 1), "end": ("valueDate", 1)}
 _RANGE = {"schedule": ("valueReference", 1), "start": ("valueDateTime", 1), "end": ("valueDateTime", 1)}
@@ -45,7 +45,8 @@ async def _range(call: Call, repository: Repository) -> tuple[str, int, int]:
     repository.granted("Slot", "u")
     found = parameters.read(call, _RANGE)
     try:
-        lo, hi = (interval(str(parameters.one(found, name)), call.clinic.zone)[0] for name in ("start", "end"))
+        lo = interval(str(parameters.one(found, "start")), call.clinic.zone)[0]
+        hi = ended(str(parameters.one(found, "end")), call.clinic.zone)
     except ValueError as error:
         raise BadRequest("'start' and 'end' are dateTimes.", expression="start") from error
     if lo >= hi:

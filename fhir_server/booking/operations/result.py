@@ -13,6 +13,8 @@ from fhir_server.store.protocol import Stored
 
 # Refusals by the business: they are told in a Bundle with 200. Others (400, 401, 403, 429, 5xx) stay as they are.
 _TOLD = frozenset({404, 409, 410, 412, 422})
+# So is what is wrong with the shape of the Parameters: nobody has tried to do anything then.
+_MALFORMED = "Parameters."
 
 
 def of_one(call: Call, repository: Repository, stored: Stored, issues: Sequence[Issue] = ()) -> Answer:
@@ -26,7 +28,8 @@ def of_one(call: Call, repository: Repository, stored: Stored, issues: Sequence[
 
 def refused(clinic: Clinic, error: FhirError) -> Answer | None:
     """A Bundle with nothing but the OperationOutcome; None for refusals that HTTP tells."""
-    if error.status not in _TOLD:
+    is_malformed = error.status == 422 and any((each.expression or "").startswith(_MALFORMED) for each in error.issues)
+    if error.status not in _TOLD or is_malformed:
         return None
     issues = [replace(issue, severity="fatal", code="not-found") for issue in error.issues]
     if error.status == 422:
