@@ -33,7 +33,7 @@ async def combinations(repository: Repository, asked: Asked, found: Sequence[Off
             by_time.setdefault((slot.start, slot.end), []).append((brings, slot))
     made: list[Slots] = []
     for time in sorted(by_time):
-        made += sorted(_together(kinds, by_time[time]), key=place)
+        made += sorted(together(kinds, by_time[time]), key=place)
         if len(made) >= MOST:
             break
     return made[:MOST]
@@ -44,8 +44,8 @@ def place(slots: Slots) -> tuple[int, ...]:
     return (slots[0].start, *(slot.stored.key for slot in slots))
 
 
-def _together(kinds: frozenset[str], there: Sequence[tuple[frozenset[str], WantedSlot]]) -> Iterator[Slots]:
-    """Each set of slots that brings all kinds and has none to spare, once."""
+def together(kinds: frozenset[str], there: Sequence[tuple[frozenset[str], WantedSlot]]) -> Iterator[Slots]:
+    """Each set of slots that brings all kinds and has none to spare, once; of many, some."""
     there = sorted(there, key=lambda each: (-len(each[0]), each[1].stored.key))  # who brings most, first
     seen = set()
     for chosen in islice(_chosen(kinds, there, ()), _MOST_TRIED):

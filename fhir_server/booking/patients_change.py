@@ -4,6 +4,7 @@ from typing import Any
 
 from fhir_server.booking.states import OPEN, PATIENTS
 from fhir_server.booking.wanted import Wanted
+from fhir_server.fhir import own
 from fhir_server.fhir.errors import Forbidden, Unprocessable
 from fhir_server.interactions.repository import Repository
 from fhir_server.search.dates import interval
@@ -22,6 +23,8 @@ def check(repository: Repository, before: Resource, after: Resource, wanted: Wan
     changed = sorted(name for name in before.keys() | after.keys() if before.get(name) != after.get(name))
     if not _ELEMENTS.issuperset(changed):
         raise Forbidden("Only the status may be changed, to cancelled.", expression=f"Appointment.{changed[0]}")
+    if own.has_tag(before, own.BOOKING, "held"):
+        return  # its holder's alone, to give up at any time (`hold_and_book.check_holder`)
     if agent.role not in PATIENTS or before["status"] in OPEN:
         if not wanted.rules.withdrawal:
             raise Forbidden(

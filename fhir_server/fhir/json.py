@@ -73,6 +73,11 @@ def serialise_pretty(value: Any) -> bytes:
     return orjson.dumps(value, default=_decimal_text, option=orjson.OPT_INDENT_2)
 
 
+def serialise_sorted(value: Any) -> bytes:
+    """Like `serialise`, the same for objects that differ only in the order of their properties."""
+    return orjson.dumps(value, default=_decimal_text, option=orjson.OPT_SORT_KEYS)
+
+
 def copy(value: Any) -> Any:
     """A copy that shares no object or array."""
     if value.__class__ is dict:

@@ -11,7 +11,7 @@ from fhir_server.fhir import json
 from fhir_server.fhir.clock import Micros, instant
 from fhir_server.fhir.errors import BadRequest, FhirError, TooLarge, UnsupportedMediaType
 from fhir_server.fhir.outcome import Issue
-from fhir_server.interactions import patches
+from fhir_server.interactions import idempotency, patches
 from fhir_server.interactions.call import Answer, Call, EntryRequest
 from fhir_server.interactions.patches import JSON, JSON_PATCH, MERGE_PATCH, XML_PATCH, Patch
 
@@ -69,6 +69,11 @@ class Entry:
 
 def read(call: Call) -> list[Entry]:
     """The entries of the call's Bundle. Raises BadRequest that names the entry, TooLarge for too many."""
+    if idempotency.HEADER in call.headers:
+        raise BadRequest(
+            "An Idempotency-Key is for one create, $hold or $book of its own; in a Bundle an entry's "
+            "request.ifNoneExist does the like."
+        )
     entries = call.body.get("entry", [])
     most = call.clinic.server.settings.largest_bundle
     if not isinstance(entries, list):

@@ -1,8 +1,32 @@
 """Idempotency keys and receipts of proposals (interfaces, "Website builder without a login")."""
 
+import asyncio
+import json
+from pathlib import Path
+
+import httpx
 import pytest
 
-from tests.harness import DAY, HOUR, Harness, issue, patient, practitioner, proposal, schedule, service, to_status
+from fhir_server.app import make_app, make_parts
+from fhir_server.booking import sweeper
+from fhir_server.settings import Settings
+from tests.booking.test_find_hold_book import find, offers, parameters, ref
+from tests.harness import (
+    DAY,
+    FHIR_JSON,
+    HOUR,
+    ORIGIN,
+    Harness,
+    fixed_ids,
+    issue,
+    open_store,
+    patient,
+    practitioner,
+    proposal,
+    schedule,
+    service,
+    to_status,
+)
 
 
 @pytest.fixture
@@ -179,3 +203,122 @@ async def test_who_signs_in_needs_no_receipt(slot: Harness) -> None:
     made = await slot.create(mine, "anna")
     assert made.status_code == 201, made.text
     assert "proposal-receipt" not in made.headers
+
+
+async def test_racing_repeats_make_one_appointment(slot: Harness) -> None:
+    """20 at once with one key and body; then 10 with one key and two bodies: of these one body wins."""
+    answers = await asyncio.gather(
+        *(slot.create(proposal("s"), "anonymous", headers={"Idempotency-Key": "k-1"}) for _ in range(20))
+    )
+    assert {answer.status_code for answer in answers} == {201}
+    assert len({(answer.content, answer.headers["proposal-receipt"]) for answer in answers}) == 1
+    answers = await asyncio.gather(
+        *(slot.create(proposal("st"[n % 2]), "anonymous", headers={"Idempotency-Key": "k-2"}) for n in range(10))
+    )
+    assert sorted(answer.status_code for answer in answers) == [201] * 5 + [422] * 5
+    assert (await slot.get("Appointment?_summary=count", "admin")).json()["total"] == 2
+
+
+@pytest.mark.parametrize("end", ["declined", "expired"])
+async def test_a_repeat_after_the_end_gets_the_first_answer_and_starts_nothing(harness: Harness, end: str) -> None:
+    await harness.seed(
+        practitioner("dr-lee"),
+        service("care", proposal_expiry_hours=1),
+        schedule("lee", "Practitioner/dr-lee", "HealthcareService/care"),
+        harness.slot("s"),
+    )
+    key = {"Idempotency-Key": "k-1"}
+    first = await harness.create(proposal("s"), "anonymous", headers=key)
+    path = f"Appointment/{first.json()['id']}"
+    if end == "declined":
+        assert (await harness.patch(path, to_status("cancelled"))).status_code == 200
+    else:
+        harness.clock.advance(2 * HOUR)
+        await sweeper.sweep(harness.parts.store, await harness.parts.clinics.get("demo"))
+    versions = await harness.versions()
+    second = await harness.create(proposal("s"), "anonymous", headers=key)
+    assert (second.status_code, second.content) == (201, first.content)
+    assert await harness.versions() == versions
+    assert (await harness.stored(path))["status"] == "cancelled"
+
+
+async def test_a_body_is_the_same_in_any_order_of_its_properties(slot: Harness) -> None:
+    key, body = {"Idempotency-Key": "k-1"}, proposal("s")
+    first = await slot.create(body, "anonymous", headers=key)
+    second = await slot.create(dict(reversed(body.items())), "anonymous", headers=key)
+    assert (second.status_code, second.content) == (201, first.content)
+
+
+async def test_a_key_is_any_text(slot: Harness) -> None:
+    content = json.dumps(proposal("s"))
+    made = set()
+    for key in ("x" * 256, "a b", "ä😀", "\x7f", 'a,"b"', "../../Patient"):
+        headers = [(b"Content-Type", FHIR_JSON.encode()), (b"Idempotency-Key", key.encode())]
+        first, second = [
+            await slot.http.post("/demo/fhir/Appointment", content=content, headers=headers) for _ in range(2)
+        ]
+        assert (first.status_code, second.content) == (201, first.content)
+        made.add(first.json()["id"])
+    assert len(made) == 6
+
+
+async def test_a_key_is_its_callers_own_in_its_clinic(slot: Harness) -> None:
+    """Another person by the same client, and another clinic, get no answer that was not theirs."""
+    key = {"Idempotency-Key": "k-1"}
+    body = {"resourceType": "Appointment", "status": "proposed", "slot": [{"reference": "Slot/s"}], "participant": []}
+    made = []
+    for who in ("anna", "ben"):
+        whole = body | {"participant": [{"actor": {"reference": f"Patient/{who}"}, "status": "accepted"}]}
+        answer = await slot.create(whole, who, headers=key)
+        assert answer.status_code == 201, answer.text
+        made.append(answer.json()["id"])
+    assert len(set(made)) == 2
+    assert (await slot.create(proposal("s"), "anonymous", headers=key)).status_code == 201
+    elsewhere = await slot.create(proposal("s"), "anonymous", headers=key, tenant="other")
+    assert issue(elsewhere)["expression"] == ["Appointment.slot[0]"]
+
+
+async def test_a_key_outlives_the_server(harness: Harness, store_kind: str, tmp_path: Path) -> None:
+    """A server that is started anew over the same store knows the key."""
+    await harness.seed(practitioner("dr-lee"), schedule("lee", "Practitioner/dr-lee"), harness.slot("s"))
+    key = {"Idempotency-Key": "k-1"}
+    first = await harness.create(proposal("s"), "anonymous", headers=key)
+    ids = fixed_ids(harness.clock)
+    store = open_store(store_kind, tmp_path, harness.clock, ids)
+    parts = make_parts(Settings(data=tmp_path, origin=ORIGIN), store=store, clock=harness.clock, ids=ids)
+    transport = httpx.ASGITransport(app=make_app(parts))
+    again = Harness(parts, harness.clock, httpx.AsyncClient(transport=transport, base_url=ORIGIN))
+    second = await again.create(proposal("s"), "anonymous", headers=key)
+    await again.close()
+    assert (second.status_code, second.content) == (201, first.content)
+    assert second.headers["proposal-receipt"] == first.headers["proposal-receipt"]
+
+
+async def test_hold_and_book_take_keys_too(slot: Harness) -> None:
+    """A repeat gets the same Appointment; a key of one operation is none of the other's."""
+    key = {"Idempotency-Key": "k-1"}
+    (offer, other) = offers(await find(slot))
+    held = parameters(appointment_reference=ref(f"Appointment/{offer['id']}"))
+    first, second = [await slot.send("POST", "Appointment/$hold", "sam", json_=held, headers=key) for _ in range(2)]
+    assert offers(first) == offers(second) != []
+    asked = parameters(
+        appointment_reference=ref(f"Appointment/{other['id']}"),
+        patient_resource={"resource": proposal()["contained"][0]},
+    )
+    answers = await asyncio.gather(
+        *(slot.send("POST", "Appointment/$book", json_=asked, headers=key) for _ in range(5))
+    )
+    assert len({(offers(answer)[0]["id"], answer.headers["proposal-receipt"]) for answer in answers}) == 1
+    assert (await slot.get("Appointment?_summary=count", "admin")).json()["total"] == 2
+    refused = await slot.send("POST", "Appointment/$book", json_=held, headers=key)
+    assert "Idempotency-Key" in refused.text
+
+
+@pytest.mark.parametrize("type_", ["batch", "transaction"])
+async def test_a_key_is_not_taken_for_a_bundle(slot: Harness, type_: str) -> None:
+    """It would be overlooked, and a repeat would book again."""
+    entry = {"resource": proposal("s"), "request": {"method": "POST", "url": "Appointment"}}
+    bundle = {"resourceType": "Bundle", "type": type_, "entry": [entry]}
+    answer = await slot.send("POST", "", json_=bundle, headers={"Idempotency-Key": "k-1"})
+    assert answer.status_code == 400
+    assert "Idempotency-Key" in issue(answer)["diagnostics"]

@@ -14,6 +14,7 @@ from fhir_server.fhir import json
 from fhir_server.fhir.errors import BadRequest, NotFound
 from fhir_server.fhir.outcome import Issue
 from fhir_server.interactions.call import Answer, Call
+from fhir_server.interactions.idempotency import once
 from fhir_server.interactions.if_match import check_if_match
 from fhir_server.interactions.repository import Repository
 from fhir_server.store.protocol import Stored
@@ -36,19 +37,23 @@ async def handle(call: Call, repository: Repository) -> Answer:
         raise BadRequest("'appointment-resource' is an Appointment.", expression="Parameters.parameter")
     if found["comment"]:
         given["comment"] = found["comment"][0]
+    stored = await once(call, repository, "Appointment/$book", lambda: _book(call, repository, found, given))
+    return result.of_one(call, repository, stored, _informed(stored))
+
+
+async def _book(call: Call, repository: Repository, found: dict[str, list[Any]], given: Resource) -> Stored:
     match given.get("status"):
         case "booked" if given.get("id"):
-            stored = await _modify(call, repository, found, given)
+            return await _modify(call, repository, found, given)
         case "cancelled" if given.get("id"):
-            stored = await _cancel(call, repository, given)
+            return await _cancel(call, repository, given)
         case None | "pending" | "proposed":
-            stored = await _new(call, repository, found, given)
+            return await _new(call, repository, found, given)
         case _:
             raise BadRequest(
                 "'appointment-resource' is pending (book anew), or booked or cancelled with the id of an appointment.",
                 expression="Parameters.parameter",
             )
-    return result.of_one(call, repository, stored, _informed(stored))
 
 
 async def _new(call: Call, repository: Repository, found: dict[str, list[Any]], given: Resource) -> Stored:
