@@ -261,3 +261,17 @@ async def test_a_mandatory_choice_is_always_there(world: Harness) -> None:
     await world.seed(request)
     [entry] = (await world.get("MedicationRequest?_elements=note", "admin")).json()["entry"]
     assert set(entry["resource"]) == {*request, "meta"}
+
+
+async def test_a_named_query_is_refused_by_name_on_every_way_of_searching(world: Harness) -> None:
+    """R4 search.html#query: there is none here, and without it the search would be another (decision 0043)."""
+    for path in ("Patient?_query=high-risk", "Patient?_query=high-risk&name=x", "?_type=Patient&_query=high-risk",
+                 "Patient/p1/Observation?_query=high-risk", "Slot?_query=free&status=free"):  # fmt: skip
+        for headers in ({}, {"Prefer": "handling=lenient"}, {"Prefer": "handling=strict"}):
+            answer = await world.get(path, "dr-lee", headers=headers)
+            assert (answer.status_code, issue(answer)["expression"]) == (400, ["_query"]), path
+            assert "named queries" in issue(answer)["diagnostics"]
+    form = {"Content-Type": FORM, "Prefer": "handling=lenient"}
+    answer = await world.send("POST", "Patient/_search", "dr-lee", content="_query=high-risk", headers=form)
+    assert (answer.status_code, issue(answer)["expression"]) == (400, ["_query"])
+    assert "_query" not in (await world.get("metadata")).text
