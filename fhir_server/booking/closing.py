@@ -4,9 +4,11 @@ from typing import Any
 
 from fhir_server.booking import waitlist
 from fhir_server.booking.index import free_in
+from fhir_server.booking.slots import MOST_AT_ONCE
 from fhir_server.booking.times import LONGEST
 from fhir_server.fhir import json, own
 from fhir_server.fhir.clock import Micros
+from fhir_server.fhir.errors import Unprocessable
 from fhir_server.interactions.repository import Repository
 from fhir_server.search.dates import interval
 from fhir_server.search.plan import Box, Interval, Node, Query, Target, Test, Token, all_of
@@ -46,6 +48,10 @@ async def _found(repository: Repository, where: Node) -> list[_Found]:
 
 
 async def _set(repository: Repository, found: list[_Found], status: str, *, closed: bool) -> int:
+    if len(found) > MOST_AT_ONCE:
+        raise Unprocessable(
+            f"In this range are {len(found)} such slots, {MOST_AT_ONCE} at most; name a shorter one.", expression="end"
+        )
     for stored, slot in found:
         slot |= {"status": status}
         own.tag(slot, own.BOOKING, _CODE, on=closed)

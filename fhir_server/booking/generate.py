@@ -13,6 +13,7 @@ from typing import Any
 
 from fhir_server.booking.availability import Hours, Piece, pieces
 from fhir_server.booking.clinic_rules import of_service
+from fhir_server.booking.slots import MOST_AT_ONCE
 from fhir_server.booking.times import LONGEST_DAYS
 from fhir_server.fhir import json
 from fhir_server.fhir.errors import Unprocessable
@@ -66,18 +67,22 @@ async def generate(repository: Repository, schedule_id: str, first: date, last: 
     zone = repository.clinic.zone
     there = await _times_of(repository, schedule_id, first, last)
     taken = _Taken(there)
-    made = known = left_out = 0
+    known = left_out = 0
+    to_make = []
     for piece in pieces(hours, first, last, minutes, zone):
         if piece.micros in there:
             known += 1
         elif taken.overlaps(*piece.micros):
             left_out += 1
-        elif made == _MOST_SLOTS:
-            raise Unprocessable(f"These days have more than {_MOST_SLOTS} slots; name fewer.", expression="end")
         else:
-            await _make(repository, schedule, piece)
-            made += 1
-    return Made(made, known, left_out)
+            to_make.append(piece)
+    if len(to_make) > MOST_AT_ONCE:
+        raise Unprocessable(
+            f"These days have {len(to_make)} new slots, {MOST_AT_ONCE} at most; name fewer days.", expression="end"
+        )
+    for piece in to_make:
+        await _make(repository, schedule, piece)
+    return Made(len(to_make), known, left_out)
 
 
 async def _make(repository: Repository, schedule: Resource, piece: Piece) -> Stored:

@@ -17,6 +17,8 @@ from fhir_server.search.plan import Query, Target, Test
 
 Resource = dict[str, Any]
 
+# Slots that one Unit makes or changes: what a store can take back whole.
+MOST_AT_ONCE = 1_000
 _CLOSED = ("busy-unavailable", "entered-in-error")
 _RULE = "R-8.2 slot follows its appointments"
 

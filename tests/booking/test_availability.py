@@ -239,3 +239,20 @@ async def test_what_lasts_longer_than_a_year_is_refused(harness: Harness, type_:
         answer = await (harness.put(made) if type_ == "Slot" else harness.create(made, "sam"))
         assert answer.status_code == 422, answer.text
         assert answer.json()["issue"][0]["expression"] == [f"{type_}.end"]
+
+
+@pytest.mark.requirement("R-7.15")
+async def test_more_slots_than_one_call_makes_or_closes_are_refused(harness: Harness) -> None:
+    """A store takes back whole what one call did; without the bound a year in one call was too much for one of them."""
+    await _prepare(harness)
+    role = {"resourceType": "PractitionerRole", "id": "lee", "practitioner": {"reference": "Practitioner/dr-lee"}}
+    await harness.seed(role | {"availableTime": [{"allDay": True}]})
+    half, whole = (_parameters("valueDate", "2027-02-01", last) for last in ("2027-02-21", "2027-03-14"))
+    answer = await _send(harness, "generate-slots", whole)
+    assert (answer.status_code, answer.json()["issue"][0]["expression"]) == (422, ["end"])
+    assert (await harness.get("Slot?_summary=count")).json()["total"] == 0
+    assert _counts(await _send(harness, "generate-slots", half)) == {"made": 504, "there": 0, "left-out": 0}
+    assert _counts(await _send(harness, "generate-slots", whole)) == {"made": 504, "there": 504, "left-out": 0}
+    closed = await _send(harness, "close", _parameters("valueDateTime", "2027", "2027"))
+    assert (closed.status_code, closed.json()["issue"][0]["expression"]) == (422, ["end"])
+    assert (await harness.get("Slot?status=free&_summary=count")).json()["total"] == 1_008
