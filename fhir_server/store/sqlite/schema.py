@@ -85,6 +85,7 @@ CLINIC_MIGRATIONS: tuple[str, ...] = (
     {_AUDIT}
     {_SEALS}
     """,
+    "CREATE INDEX kept_by_expiry ON kept (expires) WHERE expires IS NOT NULL",
 )
 AUDIT_MIGRATIONS: tuple[str, ...] = (_AUDIT,)
 
