@@ -18,6 +18,7 @@ $(INSTALLED): requirements.lock pyproject.toml
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
 	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --editable . 2>/dev/null
+	$(BIN)/python -m compileall -q fhir_server smart_auth profiles subscriptions seed
 	touch $@
 
 # The pinned source of the R4 definitions: the tests prove that the committed tables come from it, byte for byte.

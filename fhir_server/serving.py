@@ -1,18 +1,24 @@
-"""How a server's process is set up for Uvicorn: one segment a response, and a collector of cycles that seldom runs.
+"""How a server's process is set up for Uvicorn: a response in one write, and a collector of cycles that seldom runs.
 
 Both are about cost alone: an answer's head and body go to the kernel together, not one after the other, and what is
 made at the start, which lives as long as the process, is not looked through for cycles again and again.
 """
 
-import asyncio
 import gc
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 
 # Young objects before the collector runs, and how often it looks at older ones. A request makes about a hundred that
 # live until it is answered; hundreds of requests at a time are not to be taken for garbage that stays.
 _YOUNG, _OLDER, _OLDEST = 20_000, 50, 50
+
+# The ASGI extension by which an application gives a whole response: `Whole`, a function in the scope's `extensions`.
+WHOLE = "fhir_server.response"
+# Status, header lines and body -> whether it was sent. If not, it is to be sent as messages.
+Whole = Callable[[int, bytes, bytes], bool]
 
 
 def settle() -> None:
@@ -23,45 +29,29 @@ def settle() -> None:
 
 
 class OneSegment(HttpToolsProtocol):
-    """Uvicorn's HTTP protocol over a transport that joins a response's head with what follows it."""
+    """Uvicorn's HTTP protocol, which takes a whole response as well as its parts."""
 
-    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        """Take up a connection."""
-        self._joining = Joining(transport)
-        super().connection_made(self._joining)  # type: ignore[arg-type]
-
-    def on_response_complete(self) -> None:
-        """Send the head of a response that had no body, and take up the next request."""
-        self._joining.flush()
-        super().on_response_complete()
+    def on_headers_complete(self) -> None:
+        """Begin a request, whose task has the scope as it is at the end of this turn of the event loop."""
+        super().on_headers_complete()
+        cycle = self.cycle
+        if cycle is not None and cycle.scope is self.scope:
+            extensions: dict[str, Any] = {WHOLE: partial(_respond, cycle)}
+            self.scope["extensions"] = extensions
 
 
-class Joining:
-    """A transport that holds a response's head until what follows it comes."""
-
-    def __init__(self, transport: asyncio.Transport) -> None:
-        self._transport = transport
-        self._head = b""
-
-    def __getattr__(self, name: str) -> Any:
-        """Everything else is the transport's own."""
-        return getattr(self._transport, name)
-
-    def write(self, data: bytes) -> None:
-        """Send, or hold what begins as a response's head does."""
-        if self._head:
-            data, self._head = self._head + data, b""
-        elif data.startswith(b"HTTP/1.1 "):
-            self._head = data
-            return
-        self._transport.write(data)
-
-    def flush(self) -> None:
-        """Send what is held."""
-        if self._head:
-            self.write(b"")
-
-    def close(self) -> None:
-        """Send what is held, and close."""
-        self.flush()
-        self._transport.close()
+def _respond(cycle: RequestResponseCycle, status: int, lines: bytes, body: bytes) -> bool:
+    """Send a response in one write, with the headers that the server adds to each."""
+    if cycle.flow.write_paused or cycle.response_started or cycle.access_log:
+        return False
+    cycle.response_started = cycle.response_complete = True
+    cycle.waiting_for_100_continue = False
+    if not cycle.disconnected:
+        added = b"".join([b"%b: %b\r\n" % header for header in cycle.default_headers])
+        end = b"\r\n" if cycle.keep_alive else b"connection: close\r\n\r\n"
+        cycle.transport.write(b"".join((STATUS_LINE[status], added, lines, end, body)))
+        cycle.message_event.set()
+        if not cycle.keep_alive:
+            cycle.transport.close()
+        cycle.on_response()
+    return True

@@ -7,9 +7,10 @@ import json
 from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from jsonschema import Draft202012Validator
+if TYPE_CHECKING:
+    from jsonschema import Draft202012Validator
 
 from fhir_server.booking.clinic_rules import PARTS
 from fhir_server.fhir import json as fhir_json
@@ -24,8 +25,10 @@ _VALUES = {"boolean": "valueBoolean", "code": "valueCode", "whole": "valueIntege
 
 
 @cache
-def validator() -> Draft202012Validator:
+def validator() -> "Draft202012Validator":
     """The validator of such files."""
+    from jsonschema import Draft202012Validator  # which a server that starts has no use for
+
     schema = json.loads(SCHEMA.read_text(encoding="utf-8"))
     Draft202012Validator.check_schema(schema)
     return Draft202012Validator(schema)

@@ -32,17 +32,17 @@ class Recorder:
 
     def changes(self, changes: Sequence[Change], decided: Decided) -> list[Event]:
         """One event for each version that was stored, those that followed by a rule included."""
-        return events_of(changes, self._event("", ""), decided) if changes else []
+        return events_of(changes, self._event("", "", (self._rule(), "")), decided) if changes else []
 
     def noted(self, noted: Sequence[Noted]) -> list[Event]:
         """What handlers had the audit told beside the changes."""
         return [
             replace(
-                self._event(each.subtype, "E", entity=each.entity, patients=each.patients),
-                rule=each.rule, purpose=each.purpose, description=each.description,
+                self._event(each.subtype, "E", (each.rule, each.purpose), entity=each.entity, patients=each.patients),
+                description=each.description,
             )
             for each in noted
-        ]  # fmt: skip
+        ]
 
     def seen(self, shown: Sequence[Stored], decided: Decided) -> list[Event]:
         """The events of a read, or of a search: one for each patient whose data were found.
@@ -55,67 +55,71 @@ class Recorder:
             for stored in shown:
                 for patient in stored.patients:
                     of_patient.setdefault(patient, []).append(stored)
-            query = _query(self._request, found)
+            name, query = subtype(row), _query(self._request, found)
             if not of_patient:
-                return [self._told(self._event(subtype(row), "E", query=query), shown, decided)]
+                return [self._event(name, "E", self._through(shown, decided), query=query)]
             return [
-                self._told(self._event(subtype(row), "E", query=query, patients=(patient,)), its, decided)
+                self._event(name, "E", self._through(its, decided), query=query, patients=(patient,))
                 for patient, its in of_patient.items()
             ]
-        return [self._told(self._seen_one(shown), shown, decided)]
+        return [self._seen_one(shown, decided)]
 
-    def _seen_one(self, shown: Sequence[Stored]) -> Event:
+    def _seen_one(self, shown: Sequence[Stored], decided: Decided) -> Event:
         row, found = self._found.interaction, self._found
-        if row.writes and not found.id and len(shown) == 1:  # a condition found it, and nothing was written
-            stored = shown[0]
-            entity = f"{stored.type}/{stored.id}/_history/{stored.version}"
-            return self._event(subtype(row), "R", entity=entity, patients=stored.patients)
-        is_one = len(shown) == 1
+        action, query = row.action, ""
         entity = f"{found.type}/{found.id}" if found.type and found.id else ""
-        if entity and is_one:
-            entity += f"/_history/{shown[0].version}"
-        patients = shown[0].patients if is_one else _patients_of(shown)
+        if row.name != "read" and row.name != "vread":
+            query = _query(self._request, found)
+        if len(shown) == 1:
+            stored = shown[0]
+            patients = stored.patients
+            if row.writes and not found.id:  # a condition found it, and nothing was written
+                action, entity, query = "R", f"{stored.type}/{stored.id}", ""
+            if entity:
+                entity = f"{entity}/_history/{stored.version}"
+        else:
+            patients = _patients_of(shown)
         if not patients and found.type == "Patient" and row.name == "operation":
             patients = (found.id,)
-        query = "" if row.name in ("read", "vread") else _query(self._request, found)
-        return self._event(subtype(row), row.action, entity=entity, query=query, patients=patients)
+        through = self._through(shown, decided)
+        return self._event(subtype(row), action, through, entity=entity, query=query, patients=patients)
 
-    def _told(self, event: Event, shown: Sequence[Stored], decided: Decided) -> Event:
-        """The event with the grants that decided, those with a purpose of their own first."""
+    def _through(self, shown: Sequence[Stored], decided: Decided) -> tuple[str, str]:
+        """The grants that let through what was found: their rules, those with a purpose of their own first, and it."""
         if len(shown) == 1:
             grant = decided.get((shown[0].type, shown[0].id))
-            if grant is None or (grant.rule == event.rule and not grant.purpose):
-                return event
-        elif len(set(map(id, decided.values()))) == 1:  # one grant let through all that was found
+            return (grant.rule, grant.purpose) if grant is not None else (self._rule(), "")
+        if len(set(map(id, decided.values()))) == 1:  # one grant let through all that was found
             grant = next(iter(decided.values()))
-            if grant.rule == event.rule and not grant.purpose:
-                return event
+            if not grant.purpose and grant.rule == self._rule():
+                return grant.rule, ""
         names = ((stored.type, stored.id) for stored in shown)
         found = {grant.rule: grant for name in names if (grant := decided.get(name)) is not None}
-        if not found or (found.keys() == {event.rule} and not found[event.rule].purpose):
-            return event
+        if not found:
+            return self._rule(), ""
         ordered = sorted(found.values(), key=lambda grant: (not grant.purpose, grant.rule))
-        return replace(event, rule=told_together(ordered), purpose=ordered[0].purpose)
+        return told_together(ordered), ordered[0].purpose
 
-    def _rule(self, type_: str) -> str:
-        grants = self._access.of(type_, self._found.interaction.letter)
+    def _rule(self) -> str:
+        """The first rule that grants the interaction."""
+        grants = self._access.of(self._found.type, self._found.interaction.letter)
         return grants[0].rule if grants else ""
 
     def _event(
         self,
         subtype: str,
         action: str,
+        through: tuple[str, str],
         *,
         entity: str = "",
         query: str = "",
         patients: tuple[str, ...] = (),
     ) -> Event:
-        agent, request = self._access.agent, self._request
+        agent, request, found = self._access.agent, self._request, self._found
         return Event(
             subtype, action, "0", self._clock(), agent.client_id, agent.fhir_user, agent.name, agent.role,
             agent.token_id, request.address, request.request_id, correlation(request), entity, 0, query,
-            patients, self._rule(self._found.type), booking=booking(self._found),
-            transaction=self._found.interaction.transaction,
+            patients, through[0], "", "", through[1], booking(found), "", 0, found.interaction.transaction,
         )  # fmt: skip
 
 

@@ -19,6 +19,7 @@ from fhir_server.rest.negotiate import JSON
 from fhir_server.rest.pipeline import Pipeline
 from fhir_server.rest.request import Request, Response
 from fhir_server.rest.respond import preflight
+from fhir_server.serving import WHOLE, Whole
 from fhir_server.settings import Settings
 
 Scope = Mapping[str, Any]
@@ -43,10 +44,9 @@ class FhirEndpoint:
 
     def base_of(self, path: str) -> tuple[str, str] | None:
         """The tenant and the rest of the path, for a path below a FHIR base; None for any other."""
-        tenant, _, rest = path[1:].partition("/")
+        _, tenant, head, rest = (*path.split("/", 3), "", "", "")[:4]
         if tenant == "fhir" and self._settings.mounted_tenant:
-            return self._settings.mounted_tenant, rest
-        head, _, rest = rest.partition("/")
+            return self._settings.mounted_tenant, f"{head}/{rest}"
         return (tenant, rest) if head == "fhir" and tenant else None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send, base: tuple[str, str]) -> None:
@@ -58,7 +58,7 @@ class FhirEndpoint:
             request_id = f"{next(self._request_ids):016x}"
         method = scope["method"]
         if method == "OPTIONS" and "origin" in headers and "access-control-request-method" in headers:
-            await _send(send, await self._preflight(unquote(tenant), headers["origin"], request_id))
+            await _send(scope, send, await self._preflight(unquote(tenant), headers["origin"], request_id))
             return
         body, fault = b"", None
         try:
@@ -80,11 +80,9 @@ class FhirEndpoint:
             request_id,
         )
         response = await self._pipeline.perform(request, fault)
-        coding, response.body = packed(response.body, headers)
-        if coding:
-            response.headers["content-encoding"] = coding
-            response.headers["vary"] = ", ".join(filter(None, (response.headers.get("vary"), "Accept-Encoding")))
-        await _send(send, response, without_body=method == "HEAD")
+        if "accept-encoding" in headers:
+            _pack(response, headers)
+        await _send(scope, send, response)
 
     async def _preflight(self, tenant: str, origin: str, request_id: str) -> Response:
         try:
@@ -96,11 +94,19 @@ class FhirEndpoint:
         return response
 
 
+def _pack(response: Response, headers: Mapping[str, str]) -> None:
+    """Compress a response as its caller takes it."""
+    coding, response.body = packed(response.body, headers)
+    if coding:
+        response.headers["content-encoding"] = coding
+        response.headers["vary"] = ", ".join(filter(None, (response.headers.get("vary"), "Accept-Encoding")))
+
+
 def _segments(rest: str) -> tuple[str, ...]:
     """The parts of a path, decoded; a slash at its end is none."""
-    if not rest.strip("/"):
-        return ()
     parts = rest.rstrip("/").split("/")
+    if parts == [""]:
+        return ()
     return tuple(map(unquote, parts) if "%" in rest else parts)
 
 
@@ -144,9 +150,17 @@ async def _body(receive: Receive, headers: Mapping[str, str], largest: int) -> b
     return b"".join(chunks)
 
 
-async def _send(send: Send, response: Response, *, without_body: bool = False) -> None:
-    headers = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in response.headers.items()]
-    if response.status not in (204, 304):
-        headers.append((b"content-length", str(len(response.body)).encode()))
-    await send({"type": "http.response.start", "status": response.status, "headers": headers})
-    await send({"type": "http.response.body", "body": b"" if without_body else response.body})
+async def _send(scope: Scope, send: Send, response: Response) -> None:
+    status, headers = response.status, response.headers
+    body = response.body if scope["method"] != "HEAD" else b""
+    if status not in (204, 304):
+        headers["content-length"] = str(len(response.body))
+    whole: Whole | None = scope["extensions"].get(WHOLE) if "extensions" in scope else None
+    if whole is not None:
+        lines = "".join([f"{name}: {value}\r\n" for name, value in headers.items()]).encode("latin-1")
+        # A value with a line's end in it is no header's: the server refuses it.
+        if lines.count(b"\n") == len(headers) and whole(status, lines, body):
+            return
+    pairs = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in headers.items()]
+    await send({"type": "http.response.start", "status": status, "headers": pairs})
+    await send({"type": "http.response.body", "body": body})

@@ -34,6 +34,7 @@ from fhir_server.store.protocol import Store, Unit
 T = TypeVar("T")
 Authenticate = Callable[[Clinic, str | None], Awaitable[Access]]
 SERVER_LOG = ""
+_NOBODY = Access(ANONYMOUS)  # until it is known who asks
 
 _logger = logging.getLogger(__name__)
 
@@ -64,7 +65,7 @@ class Pipeline:
         `fault` is what is wrong with its body already (too long): the request is refused with it.
         """
         clinic: Clinic | None = None
-        access = Access(ANONYMOUS)
+        access = _NOBODY
         found: Found | None = None
         try:
             clinic = await self._clinics(request.tenant)
@@ -154,15 +155,15 @@ class Pipeline:
                 await unit.audit(event.entry())
             return answer, done, decided
 
-        writes, quick = interaction.writes, interaction.is_quick
+        clinic, writes, quick = call.clinic.name, interaction.writes, interaction.is_quick
         may_lag = not writes and interaction.name in self._server.settings.read_secondaries
-        run = self._store.run(call.clinic.name, work, write=writes, quick=quick, may_lag=may_lag)
+        run = self._store.run(clinic, work, write=writes, quick=quick, may_lag=may_lag)
         answer, done, decided = await run
-        if any(stored.type == search_parameters.TYPE for stored in answer.written):
-            self._forget(call.clinic.name)
+        if answer.written and any(stored.type == search_parameters.TYPE for stored in answer.written):
+            self._forget(clinic)
         if not done and interaction.action and (writes or self._server.settings.audit_reads):
             seen = recorder.seen(answer.shown, decided)
-            await self._store.record(call.clinic.name, [event.entry() for event in seen])
+            await self._store.record(clinic, [event.entry() for event in seen])
         return answer
 
     async def refuse(
@@ -211,6 +212,10 @@ async def handled(
     repository = Repository(unit, call.clinic, call.access, address=address)
     answer = await found.interaction.handler(call, repository)
     answer.headers |= repository.headers
-    answer.written = answer.written or [change.stored for change in repository.changes]
-    done = recorder.changes(repository.changes, repository.decided) + recorder.noted(repository.noted)
+    changes = repository.changes
+    if changes and not answer.written:
+        answer.written = [change.stored for change in changes]
+    done = recorder.changes(changes, repository.decided)
+    if repository.noted:
+        done += recorder.noted(repository.noted)
     return answer, done, repository.decided

@@ -5,7 +5,15 @@ from dataclasses import replace
 from typing import Any
 
 from fhir_server.fhir import json
-from fhir_server.fhir.errors import BadRequest, Forbidden, NotAllowed, NotFound, Unprocessable, UnsupportedMediaType
+from fhir_server.fhir.errors import (
+    BadRequest,
+    FhirError,
+    Forbidden,
+    NotAllowed,
+    NotFound,
+    Unprocessable,
+    UnsupportedMediaType,
+)
 from fhir_server.fhir.reference import is_id
 from fhir_server.interactions import patches
 from fhir_server.interactions.access import Access
@@ -21,27 +29,30 @@ from profiles import xml
 def find(router: Router, server: Server, method: str, segments: tuple[str, ...]) -> Found:
     """The row for a request. Raises NotFound for an unknown type or path, NotAllowed for the method."""
     found = router.find(method, segments)
-    type_ = segments[0] if segments else ""
-    is_type = type_ in server.definitions.resource_types
+    types = server.definitions.resource_types
     if found is None:
-        methods = router.methods(segments)
-        if methods and (is_type or type_[:1] in ("_", "$", "") or type_ == "metadata"):
-            allowed = ", ".join(dict.fromkeys(methods))
-            raise NotAllowed(f"Here this server takes {allowed}.", headers={"Allow": allowed})
-        if is_type and type_ in ("AuditEvent",):
-            raise NotAllowed(
-                "AuditEvents are written by the server alone, and never changed.", headers={"Allow": "GET"}
-            )
-        raise NotFound("There is nothing at this path.")
+        raise _nothing_at(router, segments, is_type=bool(segments) and segments[0] in types)
     if "" in segments:
-        raise NotFound("There is nothing at this path.", code="not-found" if is_type else "not-supported")
-    for each in (found.type, found.other):
-        if each and each != "*" and each not in server.definitions.resource_types:
-            code = "not-supported" if each == found.type else "not-found"
-            raise NotFound(f"'{each[:64]}' is no resource type of FHIR R4.", code=code)
+        raise NotFound("There is nothing at this path.", code="not-found" if segments[0] in types else "not-supported")
+    if found.type and found.type not in types:
+        raise NotFound(f"'{found.type[:64]}' is no resource type of FHIR R4.", code="not-supported")
+    if found.other and found.other != "*" and found.other not in types:
+        raise NotFound(f"'{found.other[:64]}' is no resource type of FHIR R4.")
     if found.id and not is_id(found.id):
         raise NotFound("There is no such resource here.")
     return found
+
+
+def _nothing_at(router: Router, segments: tuple[str, ...], *, is_type: bool) -> FhirError:
+    """What is wrong with a method and path that have no row."""
+    type_ = segments[0] if segments else ""
+    methods = router.methods(segments)
+    if methods and (is_type or type_[:1] in ("_", "$", "") or type_ == "metadata"):
+        allowed = ", ".join(dict.fromkeys(methods))
+        return NotAllowed(f"Here this server takes {allowed}.", headers={"Allow": allowed})
+    if is_type and type_ == "AuditEvent":
+        return NotAllowed("AuditEvents are written by the server alone, and never changed.", headers={"Allow": "GET"})
+    return NotFound("There is nothing at this path.")
 
 
 def check_grant(access: Access, found: Found) -> None:

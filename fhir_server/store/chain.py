@@ -5,6 +5,9 @@ names its clinic and its writer, so that no chain can stand in another's place.
 """
 
 import hashlib
+from struct import Struct
+
+_NUMBER_AND_TIME = Struct(">QQ").pack
 
 
 def genesis(tenant: str, chain: str) -> bytes:
@@ -14,4 +17,4 @@ def genesis(tenant: str, chain: str) -> bytes:
 
 def link(before: bytes, number: int, recorded: int, body: bytes) -> bytes:
     """The hash of an entry: SHA-256 over the hash before it, its number and time (8 bytes each) and its body."""
-    return hashlib.sha256(before + number.to_bytes(8, "big") + recorded.to_bytes(8, "big") + body).digest()
+    return hashlib.sha256(before + _NUMBER_AND_TIME(number, recorded) + body).digest()

@@ -12,9 +12,10 @@ from hypothesis import strategies as st
 
 from fhir_server.audit.event import LETTERS, Event, from_entry
 from fhir_server.fhir.clock import Ids, system_clock
+from fhir_server.store.params import what
 from fhir_server.store.protocol import AuditEntry, AuditQuery, Unit
 from fhir_server.store.sqlite.chain import Chain
-from fhir_server.store.sqlite.found import entries
+from fhir_server.store.sqlite.found import entries, file, recent
 from fhir_server.store.sqlite.names import Names
 from fhir_server.store.sqlite.pack import pack, unpack
 from fhir_server.store.sqlite.schema import AUDIT_MIGRATIONS, connect
@@ -139,4 +140,41 @@ def test_entries_are_found_by_what_they_name(names: Names, tmp_path: Path) -> No
     )
     assert [e.recorded for e in entries(connection, chain.names, "r1", AuditQuery(found_by=("patient", "a")))] == [5]
     assert [e.recorded for e in entries(connection, chain.names, "r1", AuditQuery(found_by=("agent", "a")))] == [6]
+    connection.close()
+
+
+def test_many_things_of_one_entry_are_found_before_and_after_filing(names: Names, tmp_path: Path) -> None:
+    """A row of `audit_recent` has room for four; an entry that is found by more has more rows, and no thing is lost."""
+    connection = connect(tmp_path / "many.db", AUDIT_MIGRATIONS)
+    chain = Chain("demo", "r1", connection)
+    chain.begin()
+    things = [[("patient", f"p{count}-{n}") for n in range(count)] for count in range(11)]
+    chain.extend([AuditEntry(count, b'{"I":"read"}', tuple(its)) for count, its in enumerate(things)])
+    everything = [(count, thing) for count, its in enumerate(things) for thing in its]
+
+    def found() -> list[tuple[int, tuple[str, str]]]:
+        asked = [(thing, entries(connection, chain.names, "r1", AuditQuery(found_by=thing))) for _, thing in everything]
+        return [(entry.recorded, thing) for thing, its in asked for entry in its]
+
+    assert found() == everything
+    assert sorted(recent(connection)) == sorted((1 + count, count, what(*thing)) for count, thing in everything)
+    file(connection, 1 << 20)
+    assert not recent(connection)
+    assert found() == everything
+    connection.close()
+
+
+def test_what_an_older_file_has_not_filed_is_brought_forward(tmp_path: Path) -> None:
+    """The first form of `audit_recent` had a row for each thing."""
+    connection = connect(tmp_path / "old.db", AUDIT_MIGRATIONS[:1])
+    chain = Chain("demo", "r1", connection)
+    chain.begin()
+    chain.extend([AuditEntry(5, b'{"I":"read"}'), AuditEntry(6, b'{"I":"read"}')])
+    rows = [(what("patient", "a"), 5, 1), (what("agent", "b"), 5, 1), (what("patient", "a"), 6, 2)]
+    connection.executemany("INSERT INTO audit_recent (what, recorded, number) VALUES (?, ?, ?)", rows)
+    connection.close()
+    connection = connect(tmp_path / "old.db", AUDIT_MIGRATIONS)
+    names = Names(connection)
+    asked = [AuditQuery(found_by=thing, ascending=True) for thing in (("patient", "a"), ("agent", "b"))]
+    assert [[e.recorded for e in entries(connection, names, "r1", each)] for each in asked] == [[5, 6], [5]]
     connection.close()

@@ -7,6 +7,7 @@ from time import perf_counter
 import apsw
 
 from fhir_server.store.params import what
+from fhir_server.store.sqlite.found import recent
 from fhir_server.store.sqlite.schema import CLINIC_MIGRATIONS, COLUMNS, connect
 
 Row = tuple[object, ...]
@@ -52,9 +53,7 @@ def _statements(source: apsw.Connection, type_: str, id_: str) -> Iterator[tuple
         "SELECT key, version FROM resource WHERE type = ? AND id = ?", (type_, id_)
     ).fetchone()  # type: ignore[misc]
     entity = what("entity", f"{type_}/{id_}")
-    found = source.execute("SELECT number FROM audit_recent WHERE what = ? LIMIT 1", (entity,)).fetchone()
-    assert found is not None
-    number = found[0]
+    number = next(row[0] for row in recent(source) if row[2] == entity)
     stands_for: dict[object, object] = {key: KEY, id_: ID, entity: ENTITY}
     for table, where in (
         ("resource", f"key = {key}"),
@@ -68,10 +67,8 @@ def _statements(source: apsw.Connection, type_: str, id_: str) -> Iterator[tuple
     yield _insert_into("change", change), (NUMBER, change[1], ID, *change[3:])
     for row in source.execute("SELECT * FROM audit WHERE number = ?", (number,)):
         yield _insert_into("audit", row), (NUMBER, *row[1:])
-    for thing, recorded, _ in source.execute(
-        "SELECT what, recorded, number FROM audit_recent WHERE number = ?", (number,)
-    ):
-        yield _insert_into("audit_recent", (0,) * 3), (stands_for.get(thing, thing), recorded, NUMBER)
+    for row in source.execute("SELECT * FROM audit_recent WHERE number = ?", (number,)):
+        yield _insert_into("audit_recent", row), (NUMBER, row[1], *(stands_for.get(thing, thing) for thing in row[2:]))
 
 
 def _insert_into(table: str, row: Row) -> str:

@@ -22,7 +22,7 @@ from fhir_server.search.parameters import Registry
 from fhir_server.store.chain import genesis, link
 from fhir_server.store.params import what
 from fhir_server.store.sqlite.entries import rows
-from fhir_server.store.sqlite.found import BLOCK_BITS, body_of
+from fhir_server.store.sqlite.found import BLOCK_BITS, body_of, recent
 from fhir_server.store.sqlite.names import Names
 from fhir_server.store.sqlite.schema import COLUMNS
 from profiles import definitions
@@ -87,8 +87,7 @@ def _chain(connection: apsw.Connection, name: str, found: Found) -> list[Event]:
         expected.update({(number >> BLOCK_BITS, what(*thing), recorded, number) for thing in event.found()})
         events.append(event)
     stored = Counter(connection.execute("SELECT block, what, recorded, number FROM audit_found"))
-    recent = connection.execute("SELECT what, recorded, number FROM audit_recent")
-    stored.update((row[2] >> BLOCK_BITS, *row) for row in recent)
+    stored.update((number >> BLOCK_BITS, what_, recorded, number) for number, recorded, what_ in recent(connection))
     found.faults += [f"{name}: audit_found differs in {row}" for row in _difference(stored, expected)]
     return events
 

@@ -1,6 +1,7 @@
-"""A response's head and body leave in one segment, whatever the response is (`fhir_server.serving`)."""
+"""Responses over a real connection, whole and in parts (`fhir_server.serving`)."""
 
 import asyncio
+import logging
 import socket
 from collections.abc import AsyncIterator
 from typing import Any
@@ -9,10 +10,16 @@ import pytest
 import uvicorn
 
 from fhir_server import serving
+from fhir_server.rest import http
+from fhir_server.rest.request import Response
 
 
 async def _app(scope: Any, receive: Any, send: Any) -> None:
-    """Answers by the path: its status, and a body in as many pieces as it says."""
+    """Answers by the path: its status, and a body in as many pieces as it says; or `whole`, a status and the body."""
+    if scope["path"].startswith("/whole/"):
+        _, _, status_, body = scope["path"].split("/")
+        assert scope["extensions"][serving.WHOLE](int(status_), b"x-made: here\r\n", body.encode())
+        return
     status, pieces = map(int, scope["path"].strip("/").split("/"))
     headers = [(b"content-length", str(3 * pieces).encode())] if pieces else []
     await send({"type": "http.response.start", "status": status, "headers": headers})
@@ -25,7 +32,7 @@ async def _app(scope: Any, receive: Any, send: Any) -> None:
 @pytest.fixture
 async def port() -> AsyncIterator[int]:
     listener = socket.create_server(("127.0.0.1", 0))
-    config = uvicorn.Config(_app, http=serving.OneSegment, lifespan="off", log_level="error")
+    config = uvicorn.Config(_app, http=serving.OneSegment, lifespan="off", log_level="error", access_log=False)
     server = uvicorn.Server(config)
     task = asyncio.create_task(server.serve(sockets=[listener]))
     yield listener.getsockname()[1]
@@ -48,7 +55,7 @@ def _asking(*requests: str) -> bytes:
     return ("\r\n".join(asked) + "Connection: close\r\n\r\n").encode()
 
 
-async def test_every_kind_of_response_is_sent_whole(port: int) -> None:
+async def test_every_kind_of_response_is_sent(port: int) -> None:
     """With a body, with none (HEAD, 204, 304), in pieces, and several on one connection: in order, none held back."""
     asked = _asking("GET /200/1", "HEAD /200/1", "GET /204/0", "GET /304/0", "GET /200/3", "GET /404/1")
     answers = (await _said(port, asked)).split(b"HTTP/1.1 ")[1:]
@@ -67,25 +74,44 @@ async def test_a_head_without_a_body_does_not_wait(port: int) -> None:
     await writer.wait_closed()
 
 
-def test_a_head_and_its_body_are_one_write() -> None:
-    """What is held goes with what follows; whatever is no head is sent as it comes."""
+async def test_a_whole_response_is_one_write(monkeypatch: pytest.MonkeyPatch, port: int) -> None:
+    """Head and body go to the transport together, with what the server adds; HEAD, 304 and pipelined ones too."""
     written: list[bytes] = []
+    protocol_made = serving.OneSegment.connection_made
 
-    class Transport:
-        def write(self, data: bytes) -> None:
-            written.append(data)
+    def connection_made(self: serving.OneSegment, transport: Any) -> None:
+        class Told:
+            def __getattr__(self, name: str) -> Any:
+                return getattr(transport, name)
 
-        def close(self) -> None:
-            written.append(b"closed")
+            def write(self, data: bytes) -> None:
+                written.append(data)
+                transport.write(data)
 
-        def get_extra_info(self, name: str) -> str:
-            return name
+        protocol_made(self, Told())  # type: ignore[arg-type]
 
-    joining = serving.Joining(Transport())  # type: ignore[arg-type]
-    joining.write(b"HTTP/1.1 200 OK\r\n\r\n")
-    joining.write(b"body")
-    joining.write(b"more")
-    joining.write(b"HTTP/1.1 304 Not Modified\r\n\r\n")
-    joining.close()
-    assert written == [b"HTTP/1.1 200 OK\r\n\r\nbody", b"more", b"HTTP/1.1 304 Not Modified\r\n\r\n", b"closed"]
-    assert joining.get_extra_info("peername") == "peername"
+    monkeypatch.setattr(serving.OneSegment, "connection_made", connection_made)
+    monkeypatch.setattr(logging.getLogger("uvicorn.access"), "handlers", [])  # else each response is logged
+    said = await _said(port, _asking("GET /whole/200/body", "GET /whole/304/", "GET /whole/200/last"))
+    assert b"".join(written) == said
+    assert [data.partition(b"\r\n")[0] for data in written] == [
+        b"HTTP/1.1 200 OK", b"HTTP/1.1 304 Not Modified", b"HTTP/1.1 200 OK",
+    ]  # fmt: skip
+    assert [data.partition(b"\r\n\r\n")[2] for data in written] == [b"body", b"", b"last"]
+    assert all(b"\r\ndate: " in data and b"\r\nx-made: here\r\n" in data for data in written)
+    assert [b"connection: close" in data for data in written] == [False, False, True]
+
+
+async def test_the_endpoint_refuses_a_header_of_two_lines() -> None:
+    """What would end a header is sent by neither way: the server has it refused."""
+    sent: list[Any] = []
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    def whole(*_: object) -> bool:
+        raise AssertionError("it must not be sent as it is")
+
+    response = Response(200, {"location": "a\r\nset-cookie: b"}, b"")
+    await http._send({"method": "GET", "extensions": {serving.WHOLE: whole}}, send, response)
+    assert sent[0]["headers"][0] == (b"location", b"a\r\nset-cookie: b")

@@ -67,7 +67,7 @@ class Chain:
             number += 1
             head = link(head, number, entry.recorded, entry.body)
             rows.append((number, entry.recorded, pack_entry(entry, names), head))
-            named += [(what(*thing), entry.recorded, number) for thing in dict.fromkeys(entry.found)]
+            named += found.rows_of(number, entry.recorded, [what(*thing) for thing in dict.fromkeys(entry.found)])
         insert(self._connection, "INSERT INTO audit (number, recorded, body, hash)", rows)
         found.add(self._connection, named)
         found.widen(self._connection, self._number + 1, [row[1] for row in rows])

@@ -24,22 +24,40 @@ _DIGITS = 19
 # The chain that came from MongoDB, where an entry has its id before it has its number.
 MOVED = "rx"
 _Row = tuple[int, int, bytes]  # recorded, number, packed body
+_COLUMNS = ("what_1", "what_2", "what_3", "what_4")
+_NONE = (None,) * len(_COLUMNS)
+_RECENT = " UNION ALL ".join(
+    f"SELECT number, recorded, {column} AS what FROM audit_recent WHERE {column} IS NOT NULL" for column in _COLUMNS
+)
+_FILE = f"""
+    INSERT OR IGNORE INTO audit_found (block, what, recorded, number)
+        SELECT number >> {BLOCK_BITS}, what, recorded, number FROM ({_RECENT}) ORDER BY 1, 2, 3, 4;
+    DELETE FROM audit_recent"""
 
 
-def add(connection: apsw.Connection, rows: Sequence[tuple[int, int, int]]) -> None:
-    """Note what entries are found by: rows of (what, recorded, number)."""
-    insert(connection, "INSERT INTO audit_recent (what, recorded, number)", rows)
+def rows_of(number: int, recorded: int, whats: Sequence[int]) -> list[tuple[int | None, ...]]:
+    """What an entry is found by as rows of `audit_recent`."""
+    if not whats:
+        return []
+    row = (number, recorded, *whats[: len(_COLUMNS)], *_NONE[len(whats) :])
+    return [row] if len(whats) <= len(_COLUMNS) else [row, *rows_of(number, recorded, whats[len(_COLUMNS) :])]
+
+
+def add(connection: apsw.Connection, rows: Sequence[tuple[int | None, ...]]) -> None:
+    """Note what entries are found by."""
+    insert(connection, f"INSERT INTO audit_recent (number, recorded, {', '.join(_COLUMNS)})", rows)
+
+
+def recent(connection: apsw.Connection) -> list[tuple[int, int, int]]:
+    """What the newest entries are found by: (number, recorded, what)."""
+    return list(connection.execute(_RECENT))
 
 
 def file(connection: apsw.Connection, last: int) -> None:
     """File what the newest entries are found by, once they are many; `last` is the newest one's number."""
     oldest = connection.execute("SELECT number FROM audit_recent ORDER BY rowid LIMIT 1").fetchone()
     if oldest is not None and last - oldest[0] >= MOST_RECENT:
-        connection.execute(
-            "INSERT OR IGNORE INTO audit_found (block, what, recorded, number) "
-            f"SELECT number >> {BLOCK_BITS}, what, recorded, number FROM audit_recent ORDER BY 1, 2, 3, 4; "
-            "DELETE FROM audit_recent"
-        )
+        connection.execute(_FILE)
 
 
 def widen(connection: apsw.Connection, first: int, times: list[int]) -> None:
@@ -67,15 +85,17 @@ def entries(connection: apsw.Connection, names: Names, chain: str, query: AuditQ
         rows: list[_Row] = list(connection.execute(sql, (*args, query.count)))
     else:
         sql = "SELECT a.recorded, a.number, audit.body FROM audit_found AS a JOIN audit USING (number) "
-        sql += f"WHERE a.block = ? AND a.what = ?{conditions} "
+        sql += f"WHERE a.block = ? AND {{its}}{conditions} "
         sql += f"ORDER BY a.recorded {direction}, a.number {direction} LIMIT ?"
         rest = (what(*query.found_by), *args, query.count)
+        in_block = sql.format(its="a.what = ?")
         found = (
-            (hi, lo, connection.execute(sql, (block, *rest))) for block, lo, hi in list(_blocks(connection, query))
+            (hi, lo, connection.execute(in_block, (block, *rest))) for block, lo, hi in list(_blocks(connection, query))
         )
         rows = _over_blocks(query, found)
-        recent = sql.replace("audit_found AS a JOIN", "audit_recent AS a CROSS JOIN").replace("a.block = ? AND ", "")
-        rows = sorted([*rows, *connection.execute(recent, rest)], key=_order, reverse=not query.ascending)
+        newest = sql.replace("audit_found AS a JOIN", "audit_recent AS a CROSS JOIN").replace("a.block = ? AND ", "")
+        newest = newest.format(its=f"? IN ({', '.join(_COLUMNS)})")
+        rows = sorted([*rows, *connection.execute(newest, rest)], key=_order, reverse=not query.ascending)
     return [
         Recorded(id_of(connection, chain, number), recorded, shown(packed, names))
         for recorded, number, packed in rows[: query.count]

@@ -19,7 +19,7 @@ class Names:
         self._numbers: dict[str, int] = {}
         self._texts: dict[int, str] = {}
         self.last = 0
-        self.forms: dict[str, bytes] = {}  # texts that are not names, as they are packed
+        self.forms: dict[object, bytes] = {}  # texts that are not names, and lists of them, as they are packed
         self.heads: dict[tuple[object, ...], bytes] = {}  # what entries begin with, as it is packed
 
     def number(self, text: str) -> int:
@@ -43,11 +43,11 @@ class Names:
         self.heads[beginning] = packed
         return packed
 
-    def keep_form(self, text: str, packed: bytes) -> None:
-        """Remember how a text is packed."""
+    def keep_form(self, value: object, packed: bytes) -> None:
+        """Remember how a text or a list of texts is packed."""
         if len(self.forms) >= MOST_FORMS:
             self.forms.clear()
-        self.forms[text] = packed
+        self.forms[value] = packed
 
     def text(self, number: int) -> str:
         """The text of a number. Raises ValueError when there is none."""

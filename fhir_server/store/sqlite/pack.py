@@ -17,7 +17,7 @@ from fhir_server.store.sqlite.names import Names
 
 _TEXT, _UUID, _HEX, _REFERENCE, _VERSION, _NUMBER, _LIST = range(7)
 # The members that name a resource, which is often read again.
-_COME_AGAIN = frozenset("et")
+_COME_AGAIN = frozenset("etp")
 # In the place of the letters' name, the numbers of which begin at 1.
 _PLAIN = 0
 _UUID_LENGTH = 36
@@ -32,7 +32,7 @@ def pack(body: bytes, names: Names) -> bytes:
     if members is not None and all(map(_is_packable, members, members.values())):
         out = _begun("".join(members), {}, names)
         for letter, value in members.items():
-            _put(out, letter, value, names)
+            out += _value(letter, value, names)
         return bytes(out)
     return bytes((_PLAIN,)) + body
 
@@ -47,10 +47,11 @@ def pack_entry(entry: AuditEntry, names: Names) -> bytes:
     if packed is None:
         leading = orjson.loads(head + b"}")
         packed = names.keep_head(beginning, bytes(_begun("".join((*leading, *rest)), leading, names)))
-    out = bytearray(packed)
+    forms, out = names.forms, [packed]
     for letter, value in rest.items():
-        _put(out, letter, value, names)
-    return bytes(out)
+        form = forms.get(value) if letter in _COME_AGAIN else None
+        out.append(_value(letter, value, names) if form is None else form)
+    return b"".join(out)
 
 
 def _begun(letters: str, leading: Mapping[str, Any], names: Names) -> bytearray:
@@ -58,26 +59,24 @@ def _begun(letters: str, leading: Mapping[str, Any], names: Names) -> bytearray:
     out = bytearray()
     _put_number(out, names.number(letters))
     for letter, value in leading.items():
-        _put(out, letter, value, names)
+        out += _value(letter, value, names)
     return out
 
 
-def _put(out: bytearray, letter: str, value: Any, names: Names) -> None:
-    if type(value) is str:
-        if letter in _COME_AGAIN:
-            out += _known_form(value, names)
-        elif letter.isupper():
-            _put_number(out, names.number(value))
-        else:
-            out += _form(value, names)
-    elif type(value) is int:
-        out.append(_NUMBER)
-        _put_number(out, value)
-    else:
-        out.append(_LIST)
-        _put_number(out, len(value))
-        for item in value:
-            out += _known_form(item, names)
+def _value(letter: str, value: Any, names: Names) -> bytes:
+    """A member's value as it is written."""
+    if letter.isupper():
+        out = bytearray()
+        _put_number(out, names.number(value))
+        return bytes(out)
+    if letter not in _COME_AGAIN:
+        return _form(value, names)
+    known = tuple(value) if type(value) is list else value
+    form = names.forms.get(known)
+    if form is None:
+        form = _form(value, names)
+        names.keep_form(known, form)
+    return form
 
 
 def unpack(packed: bytes, names: Names) -> bytes:
@@ -114,17 +113,25 @@ def _put_number(out: bytearray, value: int) -> None:
     out.append(value)
 
 
-def _known_form(text: str, names: Names) -> bytes:
-    """The form of a text that is likely to come again."""
-    form = names.forms.get(text)
-    if form is None:
-        form = _form(text, names)
-        names.keep_form(text, form)
-    return form
+def _form(value: Any, names: Names) -> bytes:
+    """A text, number or list of texts as it is written: by its kind."""
+    if type(value) is str:
+        return _text_form(value, names)
+    out = bytearray()
+    if type(value) is int:
+        out.append(_NUMBER)
+        _put_number(out, value)
+    else:
+        out.append(_LIST)
+        _put_number(out, len(value))
+        for item in value:
+            out += _text_form(item, names)
+    return bytes(out)
 
 
-def _form(text: str, names: Names) -> bytes:
-    """A text as it is written: by its kind."""
+def _text_form(text: str, names: Names) -> bytes:
+    if _HEX_FORM.fullmatch(text) is not None:
+        return bytes((_HEX, len(text) // 2)) + bytes.fromhex(text)
     out = bytearray()
     if len(text) == _UUID_LENGTH and _UUID_FORM.fullmatch(text) is not None:
         out.append(_UUID)
@@ -133,13 +140,9 @@ def _form(text: str, names: Names) -> bytes:
         type_, id_, version = match.groups()
         out.append(_REFERENCE if version is None else _VERSION)
         _put_number(out, names.number(type_))
-        out += _form(id_, names)
+        out += _text_form(id_, names)
         if version is not None:
             _put_number(out, int(version))
-    elif _HEX_FORM.fullmatch(text) is not None:
-        out.append(_HEX)
-        out.append(len(text) // 2)
-        out += bytes.fromhex(text)
     else:
         encoded = text.encode()
         out.append(_TEXT)

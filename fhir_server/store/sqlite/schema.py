@@ -60,6 +60,13 @@ _AUDIT = """
     CREATE TABLE audit_name (number INTEGER PRIMARY KEY, text TEXT NOT NULL UNIQUE);
     CREATE TABLE audit_id (number INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE);
     CREATE TABLE audit_purged (number INTEGER NOT NULL, hash BLOB NOT NULL);"""
+# A row an entry, which most are found by four things at most; another row for each four more.
+_RECENT = """
+    INSERT OR IGNORE INTO audit_found (block, what, recorded, number)
+        SELECT number >> 16, what, recorded, number FROM audit_recent;
+    DROP TABLE audit_recent;
+    CREATE TABLE audit_recent (number INTEGER NOT NULL, recorded INTEGER NOT NULL, what_1 INTEGER NOT NULL,
+        what_2 INTEGER, what_3 INTEGER, what_4 INTEGER);"""
 # Who writes chains, and the signed checkpoints over all of them.
 _SEALS = """
     CREATE TABLE audit_writer (chain TEXT PRIMARY KEY) WITHOUT ROWID;
@@ -85,9 +92,10 @@ CLINIC_MIGRATIONS: tuple[str, ...] = (
     {_AUDIT}
     {_SEALS}
     """,
+    _RECENT,
     "CREATE INDEX kept_by_expiry ON kept (expires) WHERE expires IS NOT NULL",
 )
-AUDIT_MIGRATIONS: tuple[str, ...] = (_AUDIT,)
+AUDIT_MIGRATIONS: tuple[str, ...] = (_AUDIT, _RECENT)
 
 
 def check_library() -> None:

@@ -13,7 +13,7 @@ import apsw
 from fhir_server.store.migrate import Order, Part, Row
 from fhir_server.store.sqlite.chain import chained
 from fhir_server.store.sqlite.entries import INSERT, insert, row_of
-from fhir_server.store.sqlite.found import BLOCK_BITS, MOVED, id_of, widen
+from fhir_server.store.sqlite.found import BLOCK_BITS, MOVED, id_of, recent, widen
 from fhir_server.store.sqlite.names import Names
 from fhir_server.store.sqlite.pack import pack
 from fhir_server.store.sqlite.schema import AUDIT_MIGRATIONS, CLINIC_MIGRATIONS, connect
@@ -164,10 +164,11 @@ def _found(connection: apsw.Connection, above: int, last: int) -> dict[int, list
     found: dict[int, list[int]] = {}
     blocks = (above >> BLOCK_BITS, last >> BLOCK_BITS)
     filed = "SELECT number, what FROM audit_found WHERE block BETWEEN ? AND ? AND number > ? AND number <= ?"
-    recent = "SELECT number, what FROM audit_recent WHERE number > ? AND number <= ?"
-    rows: list[Any] = [*connection.execute(filed, (*blocks, above, last)), *connection.execute(recent, (above, last))]
-    for number, what in rows:
+    for number, what in connection.execute(filed, (*blocks, above, last)):
         found.setdefault(number, []).append(what)
+    for number, _, what in recent(connection):
+        if above < number <= last:
+            found.setdefault(number, []).append(what)
     return found
 
 
