@@ -12,7 +12,7 @@ from typing import Any
 from fastapi import FastAPI
 from fastapi.responses import HTMLResponse, PlainTextResponse
 
-from fhir_server import pages
+from fhir_server import pages, tasks
 from fhir_server.audit import surface
 from fhir_server.audit.parameters import OWN_PARAMETERS
 from fhir_server.audit.sealer import Sealer
@@ -28,6 +28,7 @@ from fhir_server.rest.pipeline import SERVER_LOG, Pipeline
 from fhir_server.rest.table import TABLE
 from fhir_server.search.parameters import Registry
 from fhir_server.settings import Settings
+from fhir_server.store import forgetting
 from fhir_server.store.protocol import Store
 from fhir_server.store.sqlite.store import SqliteStore
 from profiles import definitions
@@ -179,11 +180,10 @@ def _web(parts: Parts) -> FastAPI:
             asyncio.create_task(sweeper.run(parts.store, parts.clinics.served)),
             asyncio.create_task(parts.sealer.run(parts.sealed_tenants)),
             asyncio.create_task(parts.pipeline.sum_up_floods()),
+            asyncio.create_task(forgetting.run(parts.store)),
         ]
         yield
-        for task in working:
-            task.cancel()
-        await asyncio.gather(*working, return_exceptions=True)
+        await tasks.end(working)
         await parts.pipeline.jobs.close()
         await parts.pipeline.sum_up(all_=True)
         for tenant in parts.sealed_tenants():

@@ -5,20 +5,16 @@ made at the start, which lives as long as the process, is not looked through for
 """
 
 import gc
-from collections.abc import Callable
 from functools import partial
 from typing import Any
 
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 
+from fhir_server.rest.http import WHOLE
+
 # Young objects before the collector runs, and how often it looks at older ones. A request makes about a hundred that
 # live until it is answered; hundreds of requests at a time are not to be taken for garbage that stays.
 _YOUNG, _OLDER, _OLDEST = 20_000, 50, 50
-
-# The ASGI extension by which an application gives a whole response: `Whole`, a function in the scope's `extensions`.
-WHOLE = "fhir_server.response"
-# Status, header lines and body -> whether it was sent. If not, it is to be sent as messages.
-Whole = Callable[[int, bytes, bytes], bool]
 
 
 def settle() -> None:

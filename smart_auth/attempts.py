@@ -1,12 +1,16 @@
-"""Failed sign-ins: lockout of a name and a limit for an address (OWASP authentication cheat sheet).
+"""Failed sign-ins: lockout of a name and limits for an address (OWASP authentication cheat sheet).
 
 An attempt is counted before the password is looked at, so many at once gain nothing, and taken back when it was right.
-Names that nobody has are counted alike, so a lockout does not tell who has an account.
+Names that nobody has are counted alike, so a lockout does not tell who has an account. Challenges for passkeys are
+counted by address alike, since whoever asks for one has shown nothing yet. Of IPv6, an address is what a household has:
+all that begin with the same 64 bits.
 
     attempt  SHA-256 of `name …` or `address …` -> JSON [count, when it may be tried again]
+             SHA-256 of `challenges …` -> JSON [count, when they are forgotten]
 """
 
 import hashlib
+import ipaddress
 import json
 
 from fhir_server.fhir.clock import Micros
@@ -18,6 +22,8 @@ FREE_FOR_NAME = 5
 FREE_FOR_ADDRESS = 50
 FORGOTTEN_AFTER: Micros = 60 * _MINUTE
 LONGEST_LOCK: Micros = 15 * _MINUTE
+CHALLENGES_OF_ADDRESS = 50  # that were not answered by a sign-in
+CHALLENGES_FORGOTTEN_AFTER: Micros = 5 * _MINUTE
 
 
 async def count(unit: Unit, name: str, address: str, now: Micros) -> bool:
@@ -44,8 +50,38 @@ async def forgive(unit: Unit, name: str, address: str) -> None:
         await unit.keep(KIND, by_address, stored, until + FORGOTTEN_AFTER)
 
 
+async def count_challenge(unit: Unit, address: str, now: Micros) -> Micros:
+    """Count a challenge that an address asks for; how long it has to wait when there were too many, else 0."""
+    key = _digest(f"challenges {_source(address)}")
+    asked, until = await _read(unit, key)
+    if asked >= CHALLENGES_OF_ADDRESS:
+        return until - now
+    until = until or now + CHALLENGES_FORGOTTEN_AFTER
+    await unit.keep(KIND, key, json.dumps([asked + 1, until]).encode(), until)
+    return 0
+
+
+async def forgive_challenge(unit: Unit, address: str) -> None:
+    """Take a challenge back that signed somebody in."""
+    key = _digest(f"challenges {_source(address)}")
+    asked, until = await _read(unit, key)
+    if asked:
+        await unit.keep(KIND, key, json.dumps([asked - 1, until]).encode(), until)
+
+
 def _keys(name: str, address: str) -> tuple[tuple[str, int], tuple[str, int]]:
-    return (_digest(f"name {name}"), FREE_FOR_NAME), (_digest(f"address {address}"), FREE_FOR_ADDRESS)
+    return (_digest(f"name {name}"), FREE_FOR_NAME), (_digest(f"address {_source(address)}"), FREE_FOR_ADDRESS)
+
+
+def _source(address: str) -> str:
+    """What an address is counted as; one that is none, as it is."""
+    try:
+        parsed = ipaddress.ip_address(address.partition("%")[0])
+    except ValueError:
+        return address
+    if isinstance(parsed, ipaddress.IPv4Address):
+        return str(parsed)
+    return str(parsed.ipv4_mapped or ipaddress.ip_network((parsed.packed[:8] + bytes(8), 64)))
 
 
 def _digest(text: str) -> str:

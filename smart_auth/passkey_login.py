@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from fastapi import Request
 from fastapi.responses import Response
 
+from fhir_server.fhir.errors import TooMany
 from fhir_server.store.protocol import Unit
 from smart_auth import accounts, attempts, passkeys, sessions, sign_ins
 from smart_auth.accounts import Account
@@ -18,6 +19,7 @@ from smart_auth.sign_ins import BROWSER
 
 METHOD = "passkey"
 JSON = "application/json"
+MANY = "Passkeys were asked for too often from your network. Try again in a few minutes, or sign in without."
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,14 +34,17 @@ class Found:
 
 
 async def options(services: Services, tenant: str, request: Request) -> Response:
-    """What the browser asks the authenticator, with a new challenge for this browser. Raises AccessDenied."""
+    """What the browser asks the authenticator, with a new challenge for this browser. Raises AccessDenied, TooMany."""
     urls = services.urls(tenant)
     party, browser = passkeys.party(urls), sessions.cookie(request, urls, BROWSER)
     if party is None:
         raise AccessDenied("There are no passkeys at this address.")
 
     async def work(unit: Unit) -> bytes:
-        return await passkeys.new_challenge(unit, "use", browser, services.clock())
+        now = services.clock()
+        if wait := await attempts.count_challenge(unit, services.address_of(request), now):
+            raise TooMany(MANY, headers={"Retry-After": str(wait // 1_000_000 + 1)})
+        return await passkeys.new_challenge(unit, "use", browser, now)
 
     challenge = await services.store.run(tenant, work, write=True)
     return Response(await asyncio.to_thread(_options, party, challenge), headers=NO_STORE, media_type=JSON)
@@ -109,6 +114,7 @@ async def _finish(
         except Unverified:
             return None, "failed"
         await attempts.forgive(unit, found.name, services.address_of(request))
+        await attempts.forgive_challenge(unit, services.address_of(request))
         return await sign_ins.open_session(services, tenant, unit, request, account), ""
 
     return await services.store.run(tenant, work, write=True)

@@ -19,12 +19,16 @@ from fhir_server.rest.negotiate import JSON
 from fhir_server.rest.pipeline import Pipeline
 from fhir_server.rest.request import Request, Response
 from fhir_server.rest.respond import preflight
-from fhir_server.serving import WHOLE, Whole
 from fhir_server.settings import Settings
 
 Scope = Mapping[str, Any]
 Receive = Callable[[], Awaitable[dict[str, Any]]]
 Send = Callable[[dict[str, Any]], Awaitable[None]]
+
+# The ASGI extension by which a whole response is given at once: `Whole`, a function in the scope's `extensions`.
+WHOLE = "fhir_server.response"
+# Status, header lines and body -> whether it was sent. If not, it is to be sent as messages.
+Whole = Callable[[int, bytes, bytes], bool]
 
 _FORWARDED_FOR = re.compile(r'(?i)\bfor="?(?:\[([0-9a-f:.]+)\]|([0-9.]+))')
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._:\-]{1,64}")

@@ -217,6 +217,9 @@ class Unit(Protocol):
     async def kept(self, kind: str) -> Sequence[tuple[str, bytes]]:
         """All values of a kind that have not expired, by name."""
 
+    async def forget(self, count: int) -> int:
+        """Remove values that have expired, `count` of them at most; how many it was."""
+
 
 Work = Callable[[Unit], Awaitable[T]]
 

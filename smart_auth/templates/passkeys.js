@@ -3,7 +3,7 @@
 "use strict";
 (() => {
   const button = document.querySelector("button[data-passkey]");
-  if (!button || !window.PublicKeyCredential) return;
+  if (!button) return;
   const status = document.getElementById("passkey-status");
   const form = button.form;
 
@@ -31,7 +31,15 @@
     return JSON.stringify({ id: credential.id, rawId: text(credential.rawId), type: credential.type, response });
   };
 
-  button.addEventListener("click", async () => {
+  const words = (error) => ({
+    NotAllowedError: "No passkey was used. Try again, or go on without.",
+    AbortError: "No passkey was used. Try again, or go on without.",
+    InvalidStateError: "This device has a passkey for you already.",
+    Error: error.message, // the server's
+  })[error.name] || "That did not work. Try again later.";
+
+  button.addEventListener("click", async (event) => {
+    event.preventDefault(); // by Enter in a field too
     button.disabled = true;
     status.textContent = "Follow what your browser asks.";
     try {
@@ -39,12 +47,11 @@
       form.elements.credential.value = told(credential);
       HTMLFormElement.prototype.submit.call(form);
     } catch (error) {
-      const isTheirs = error.name === "NotAllowedError" || error.name === "AbortError";
-      const isThere = error.name === "InvalidStateError";
-      status.textContent = isTheirs ? "No passkey was used. Try again, or go on without."
-        : isThere ? "This device has a passkey for you already." : error.message;
+      status.textContent = words(error);
       button.disabled = false;
+      if (document.activeElement === document.body) button.focus(); // it lost that by being disabled
     }
   });
-  for (const each of document.querySelectorAll("[data-with-passkeys]")) each.hidden = false;
+  const shown = window.PublicKeyCredential ? "[data-with-passkeys]" : "[data-without-passkeys]";
+  for (const each of document.querySelectorAll(shown)) each.hidden = false;
 })();

@@ -1,7 +1,8 @@
 """See to what the browser tests need: Chromium, its driver and npm on the system, npm's packages in `.cache/browser`.
 
 `make browser` runs it before every test run. The system's package manager is asked where this process may (root, on a
-system with apt-get); elsewhere the line to type is printed and the run fails. What npm brings is held to its SHA-512.
+system with apt-get); elsewhere the line to type is printed and the run fails. What npm brings is held to its SHA-512,
+and npm is not asked for once its packages are there.
 """
 
 import hashlib
@@ -36,8 +37,7 @@ class Missing(Exception):
 
 def script(name: str) -> Path:
     """Where a package's script stands. Raises Missing."""
-    version, _, file = PACKAGES[name]
-    path = FOLDER / f"{name}-{version}-{Path(file).name}"
+    path = _place(name)
     if not path.exists():
         raise Missing(f"{path} is not there; run `make browser`.")
     return path
@@ -52,27 +52,35 @@ def program(name: str) -> str:
 
 
 def install_programs() -> None:
-    """Install what the system lacks. Raises Missing where this process may not."""
-    lacking = [package for name, package in PROGRAMS.items() if shutil.which(name) is None]
+    """Install what the system lacks. Raises Missing where this process may not, and where it does not come about."""
+    lacking = {name: package for name, package in PROGRAMS.items() if _is_needed(name) and shutil.which(name) is None}
     if not lacking:
         return
-    line = ["apt-get", "install", "--yes", "--no-install-recommends", *lacking]
+    line = ["apt-get", "install", "--yes", "--no-install-recommends", *lacking.values()]
+    needed = (
+        f"The browser tests need {', '.join(lacking)}. "
+        f"On Debian: sudo apt-get update && sudo {' '.join(line)}"
+    )  # fmt: skip
     if os.geteuid() != 0 or shutil.which("apt-get") is None:
-        raise Missing(f"The browser tests need {', '.join(lacking)}. On Debian: sudo {' '.join(line)}")
+        raise Missing(needed)
     environment = os.environ | {"DEBIAN_FRONTEND": "noninteractive"}
-    subprocess.run(["apt-get", "update", "--quiet"], env=environment, check=True)
-    subprocess.run([*line, "--quiet"], env=environment, check=True)
+    # One list of many that cannot be had is no matter, if the packages can.
+    subprocess.run(["apt-get", "update", "--quiet"], env=environment, check=False)
+    done = subprocess.run([*line, "--quiet"], env=environment, check=False)
+    if done.returncode or any(shutil.which(name) is None for name in lacking):
+        raise Missing(f"apt-get did not bring what is needed. {needed}")
 
 
 def fetch(name: str) -> None:
     """Put a package's script into the folder, unless it is there. Raises Missing for an archive that is another."""
     version, digest, file = PACKAGES[name]
-    path = FOLDER / f"{name}-{version}-{Path(file).name}"
+    path = _place(name)
     if path.exists():
         return
     FOLDER.mkdir(parents=True, exist_ok=True)
-    subprocess.run([program("npm"), "pack", "--silent", f"{name}@{version}"], cwd=FOLDER, check=True,
-                   stdout=subprocess.DEVNULL)  # fmt: skip
+    # Its own cache goes below this folder too; without a home it has no other place.
+    words = ("pack", "--loglevel=error", "--ignore-scripts", f"--cache={FOLDER / 'npm'}", f"{name}@{version}")
+    subprocess.run([program("npm"), *words], cwd=FOLDER, check=True, stdout=subprocess.DEVNULL)
     archive = FOLDER / f"{name}-{version}.tgz"
     if hashlib.sha512(archive.read_bytes()).hexdigest() != digest:
         archive.unlink()
@@ -86,13 +94,22 @@ def fetch(name: str) -> None:
     archive.unlink()
 
 
+def _place(name: str) -> Path:
+    version, _, file = PACKAGES[name]
+    return FOLDER / f"{name}-{version}-{Path(file).name}"
+
+
+def _is_needed(name: str) -> bool:
+    return name != "npm" or not all(_place(package).exists() for package in PACKAGES)
+
+
 def main() -> int:
     """Exit 0 when all is there."""
     try:
         install_programs()
         for name in PACKAGES:
             fetch(name)
-    except (Missing, subprocess.CalledProcessError) as error:
+    except (Missing, subprocess.CalledProcessError, OSError) as error:
         print(error, file=sys.stderr)
         return 1
     return 0

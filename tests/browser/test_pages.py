@@ -91,19 +91,85 @@ def to_docs(person: Person, server: Server) -> None:
     person.until_heading("What this server offers")
 
 
+def to_login_by_passkey(person: Person, server: Server) -> None:
+    """Where nobody is verified, the page says what else there is to do."""
+    person.carry_authenticator()
+    person.browser.set_user_verified(False)
+    person.go(f"{server.origin}/demo/auth/login")
+    person.press("Sign in with a passkey", leads_on=False)
+    person.until_status("No passkey was used.")
+
+
+def to_passkeys(person: Person, server: Server) -> None:
+    person.carry_authenticator()
+    to_signed_in(person, server)
+    person.follow("Your passkeys")
+    person.until_heading("Your passkeys")
+
+
+def to_passkeys_with_one(person: Person, server: Server) -> None:
+    to_passkeys(person, server)
+    person.fill(label="the phone that I bought in spring, " + "1234567890" * 3)
+    person.press("Add a passkey")
+    person.until_heading("Your passkeys")
+    assert "the phone that I bought in spring" in person.text
+
+
+def to_passkeys_failed(person: Person, server: Server) -> None:
+    """Another page of the person has removed it meanwhile."""
+    to_passkeys_with_one(person, server)
+    person.browser.execute_script("document.querySelector('[name=passkey]').value = 'gone'")
+    person.press("Remove")
+    person.until_heading("Your passkeys")
+    assert person.browser.find_element(By.CSS_SELECTOR, "[role=alert]").text
+
+
+def to_provider_refused(person: Person, server: Server) -> None:
+    """The provider sends the person back with an error."""
+    person.go(f"{server.origin}/north/auth/login")
+    person.until_heading("You are not signed in")
+    assert "Northside Login did not sign you in." in person.text
+    person.follow("Begin again")
+    person.until_heading("You are not signed in")
+
+
+def to_provider_unknown(person: Person, server: Server) -> None:
+    """The callback as nobody's browser was sent to it."""
+    person.go(f"{server.origin}/north/auth/callback?error=access_denied&state=unknown")
+    person.until_heading("You are not signed in")
+    assert "was not begun in this browser" in person.text
+
+
 PAGES: tuple[Callable[[Person, Server], None], ...] = (
     to_login, to_login_refused, to_consent, to_picker, to_picker_empty, to_signed_in, to_signed_out, to_failure,
     to_docs, to_who_looked,
+)  # fmt: skip
+PAGES_BY_NAME: tuple[Callable[[Person, Server], None], ...] = (
+    to_login_by_passkey, to_passkeys, to_passkeys_with_one, to_passkeys_failed, to_provider_refused,
+    to_provider_unknown,
 )  # fmt: skip
 
 
 @pytest.mark.parametrize("go", PAGES, ids=lambda go: go.__name__)
 def test_a_page_fits_a_phone_and_everybody(server: Server, phone: Person, go: Callable[[Person, Server], None]) -> None:
-    """No scrolling sideways, fingers hit what they aim at, and axe finds nothing against WCAG 2.2 A and AA."""
     go(phone, server)
+    check_fits(phone)
+
+
+@pytest.mark.usefixtures("elsewhere")
+@pytest.mark.parametrize("go", PAGES_BY_NAME, ids=lambda go: go.__name__)
+def test_a_page_that_a_name_is_needed_for_fits_too(
+    by_name: Server, phone: Person, go: Callable[[Person, Server], None]
+) -> None:
+    go(phone, by_name)
+    check_fits(phone)
+
+
+def check_fits(phone: Person) -> None:
+    """No scrolling sideways, fingers hit what they aim at, and axe finds nothing against WCAG 2.2 A and AA."""
     script = phone.browser.execute_script
     assert script("return document.documentElement.scrollWidth") <= PHONE["width"]
-    for button in phone.browser.find_elements(By.CSS_SELECTOR, "button, .choice"):
+    for button in phone.browser.find_elements(By.CSS_SELECTOR, "button, .button, .choice"):
         assert button.size["height"] >= 44, button.text
     assert phone.browser.find_element(By.TAG_NAME, "html").get_attribute("lang") == "en"
     title = phone.browser.title

@@ -112,12 +112,16 @@ def test_the_demo_names_the_step_that_failed(tmp_path: Path) -> None:
 
 
 def test_ctrl_c_ends_it_well_and_a_second_start_finds_the_clinic(tmp_path: Path) -> None:
+    def total_of(base: str) -> int:
+        answer = httpx.get(f"{base}/Slot?_summary=count", timeout=60)  # a worker may be starting still
+        return int(answer.json()["total"])
+
     with serving(tmp_path / "data") as first:
-        total = httpx.get(f"{first.base}/Slot?_summary=count").json()["total"]
+        total = total_of(first.base)
         first.process.send_signal(signal.SIGINT)
         assert first.process.wait(20) == 0
     with serving(tmp_path / "data", "--workers", "2") as second:
-        assert httpx.get(f"{second.base}/Slot?_summary=count").json()["total"] == total
+        assert total_of(second.base) == total
         second.process.send_signal(signal.SIGINT)
         assert second.process.wait(30) == 0
 

@@ -18,7 +18,7 @@ async def _app(scope: Any, receive: Any, send: Any) -> None:
     """Answers by the path: its status, and a body in as many pieces as it says; or `whole`, a status and the body."""
     if scope["path"].startswith("/whole/"):
         _, _, status_, body = scope["path"].split("/")
-        assert scope["extensions"][serving.WHOLE](int(status_), b"x-made: here\r\n", body.encode())
+        assert scope["extensions"][http.WHOLE](int(status_), b"x-made: here\r\n", body.encode())
         return
     status, pieces = map(int, scope["path"].strip("/").split("/"))
     headers = [(b"content-length", str(3 * pieces).encode())] if pieces else []
@@ -113,5 +113,5 @@ async def test_the_endpoint_refuses_a_header_of_two_lines() -> None:
         raise AssertionError("it must not be sent as it is")
 
     response = Response(200, {"location": "a\r\nset-cookie: b"}, b"")
-    await http._send({"method": "GET", "extensions": {serving.WHOLE: whole}}, send, response)
+    await http._send({"method": "GET", "extensions": {http.WHOLE: whole}}, send, response)
     assert sent[0]["headers"][0] == (b"location", b"a\r\nset-cookie: b")

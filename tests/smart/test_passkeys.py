@@ -4,6 +4,7 @@ import asyncio
 import copy
 import json
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -90,6 +91,14 @@ async def send(site: Site, page: httpx.Response, credential: Credential | str) -
 async def sign_in(site: Site, authenticator: Authenticator, **changes: Any) -> httpx.Response:
     page, asked = await asked_to_use(site)
     return await send(site, page, authenticator.use(asked, **changes))
+
+
+@asynccontextmanager
+async def at(site: Site, address: str) -> AsyncIterator[Site]:
+    """The site as another browser sees it, at this address."""
+    transport = httpx.ASGITransport(app=site.app, client=(address, 1))
+    async with httpx.AsyncClient(transport=transport, base_url=ORIGIN) as browser:
+        yield replace(site, browser=browser)
 
 
 async def logins(site: Site) -> list[tuple[str, str]]:
@@ -337,6 +346,42 @@ async def test_an_address_is_slowed_whatever_it_sends(site: Site, phone: Authent
         check_refused(await send(site, page, other.use({"challenge": "eA", "rpId": "fhir.example.org"})))
     check_refused(await sign_in(site, phone))
     assert (await logins(site))[-1] == ("4", "locked")
+
+
+async def test_an_address_has_fifty_challenges_unanswered(site: Site, phone: Authenticator) -> None:
+    """In five minutes. The password signs in meanwhile, and no other address is slowed."""
+    page = await site.browser.get(LOGIN)
+    for _ in range(50):
+        assert (await options(site, f"{LOGIN}/passkey", page)).status_code == 200
+    site.clock.advance(299)
+    refused = await options(site, f"{LOGIN}/passkey", page)
+    assert (refused.status_code, refused.headers["retry-after"]) == (429, "2")
+    assert "from your network" in refused.json()["error_description"]
+    assert (await site.sign_in(LOGIN, "anna")).status_code == 200
+    async with at(site, "192.0.2.7") as other:
+        assert (await sign_in(other, phone)).status_code == 303
+    site.clock.advance(2)
+    site.browser.cookies.clear()
+    assert (await sign_in(site, phone)).status_code == 303
+
+
+async def test_a_challenge_that_signed_somebody_in_does_not_count(site: Site, phone: Authenticator) -> None:
+    """A clinic's people come from one address."""
+    for _ in range(51):
+        site.browser.cookies.clear()
+        assert (await sign_in(site, phone)).status_code == 303
+
+
+async def test_addresses_of_one_household_count_as_one(site: Site) -> None:
+    """IPv6 gives everybody 2^64 of them at least; an IPv4 address may be written as one of IPv6."""
+    for addresses, status in ((["2001:db8::1", "2001:db8::ffff:2"], 429), (["192.0.2.1", "::ffff:192.0.2.1"], 429),
+                              (["2001:db8:0:1::1", "2001:db8:0:2::1"], 200)):  # fmt: skip
+        for address, count in zip(addresses, (50, 1), strict=True):
+            async with at(site, address) as browser:
+                page = await browser.browser.get(LOGIN)
+                for _ in range(count):
+                    last = await options(browser, f"{LOGIN}/passkey", page)
+        assert last.status_code == status, addresses
 
 
 async def test_answers_do_not_tell_which_passkeys_there_are(site: Site, phone: Authenticator) -> None:

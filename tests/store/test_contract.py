@@ -6,8 +6,10 @@ from typing import Any
 
 import pytest
 
+from fhir_server import tasks
 from fhir_server.fhir.errors import BadRequest, Conflict, NotFound
 from fhir_server.search.plan import Query
+from fhir_server.store import forgetting
 from fhir_server.store.protocol import (
     AuditEntry,
     AuditQuery,
@@ -279,6 +281,41 @@ async def test_kept_values(store: Store, clock: SteppingClock) -> None:
     assert await write(store, lambda unit: unit.take("k", "a")) is None
     assert await read(store, lambda unit: unit.peek("k", "nothing")) is None
     assert await read(store, lambda unit: unit.kept("nothing")) == []
+
+
+async def test_expired_values_are_removed(store: Store, clock: SteppingClock) -> None:
+    """Some at a time, and no others: what strangers have kept does not stay for ever."""
+
+    async def work(unit: Unit) -> None:
+        for number in range(5):
+            await unit.keep("challenge", str(number), b"1", clock.now + 10)
+        await unit.keep("challenge", "later", b"2", clock.now + 11)
+        await unit.keep("challenge", "renewed", b"2", clock.now + 10)
+        await unit.keep("client", "kept", b"3")
+
+    await write(store, work)
+    clock.advance(9)
+    assert await write(store, lambda unit: unit.forget(100)) == 0
+    clock.advance(1)
+    await write(store, lambda unit: unit.keep("challenge", "renewed", b"4", clock.now + 10))
+    assert await write(store, lambda unit: unit.forget(2)) == 2
+    assert await forgetting.forget(store, "demo", at_once=2) == 3
+    assert await forgetting.forget(store, "demo") == 0
+    assert list(await read(store, lambda unit: unit.kept("challenge"))) == [("later", b"2"), ("renewed", b"4")]
+    assert await read(store, lambda unit: unit.peek("client", "kept")) == b"3"
+    clock.advance(1)
+    assert await forgetting.forget(store, "demo") == 1
+
+
+async def test_expired_values_of_every_clinic_are_removed_now_and_then(store: Store, clock: SteppingClock) -> None:
+    for tenant in ("demo", "other"):
+        await store.run(tenant, lambda unit: unit.keep("code", "x", b"1", clock.now + 1), write=True)
+    removing = asyncio.create_task(forgetting.run(store, 0.01))
+    await asyncio.sleep(0.1)
+    clock.advance(1)
+    await asyncio.sleep(0.5)
+    await tasks.end([removing])
+    assert [await forgetting.forget(store, tenant) for tenant in ("demo", "other")] == [0, 0]
 
 
 async def test_a_value_is_taken_once(store: Store) -> None:

@@ -87,7 +87,7 @@ COLLECTIONS: Mapping[str, tuple[Index, ...]] = {
     ),
     "head": (_unique(),),
     "seal": (_unique(), Index("by_number", ("tenant", "type", "number"))),
-    "kept": (_unique(),),
+    "kept": (_unique(), Index("by_expiry", ("tenant", "expires"))),
     "guard": (_unique(), Index("by_age", ("touched",), {"expireAfterSeconds": GUARD_SECONDS})),
     "tenant": (_unique(),),
 }

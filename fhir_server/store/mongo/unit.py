@@ -220,6 +220,16 @@ class MongoUnit:
         found = self._database.kept.find(where, sort=[("id", 1)], session=self._session)
         return [(each["id"], each["value"]) async for each in found if self._unexpired(each) is not None]
 
+    async def forget(self, count: int) -> int:
+        """Remove values that have expired, `count` of them at most."""
+        where = {"tenant": self._tenant, "expires": {"$lte": self._clock()}}
+        fields = {"_id": 0, "type": 1, "id": 1}
+        found = await self._database.kept.find(where, fields, limit=count, session=self._session).to_list()
+        if found:
+            gone = [DeleteOne(self._at(each["type"], each["id"])) for each in found]
+            await self._database.kept.bulk_write(gone, session=self._session)
+        return len(found)
+
     async def flush(self) -> None:
         """Write what was gathered."""
         gathered, self._history = self._history, []

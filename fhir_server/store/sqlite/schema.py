@@ -93,6 +93,7 @@ CLINIC_MIGRATIONS: tuple[str, ...] = (
     {_SEALS}
     """,
     _RECENT,
+    "CREATE INDEX kept_by_expiry ON kept (expires) WHERE expires IS NOT NULL",
 )
 AUDIT_MIGRATIONS: tuple[str, ...] = (_AUDIT, _RECENT)
 

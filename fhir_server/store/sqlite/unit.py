@@ -235,6 +235,16 @@ class SqliteUnit:
             )
         )
 
+    async def forget(self, count: int) -> int:
+        """Remove values that have expired, `count` of them at most."""
+        found = self._connection.execute(
+            "SELECT kind, name FROM kept WHERE expires <= ? LIMIT ?", (self._clock(), count)
+        ).fetchall()
+        if found:
+            self._for_writing.open()
+            self._connection.executemany("DELETE FROM kept WHERE kind = ? AND name = ?", found)
+        return len(found)
+
 
 def _stored(
     type_: str, id_: str, version: int, updated: Micros, body: bytes | None, key: int, patients: str, method: str = ""
