@@ -1,7 +1,6 @@
 """What the audit log is told of a request: one place for every interaction (IHE BALP; R-6.5, R-10.7)."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
 
 from fhir_server.audit import masking
 from fhir_server.audit.changes import events_of
@@ -37,12 +36,12 @@ class Recorder:
     def noted(self, noted: Sequence[Noted]) -> list[Event]:
         """What handlers had the audit told beside the changes."""
         return [
-            replace(
-                self._event(each.subtype, "E", (each.rule, each.purpose), entity=each.entity, patients=each.patients),
-                description=each.description,
+            self._event(
+                each.subtype, "E", (each.rule, each.purpose),
+                entity=each.entity, patients=each.patients, description=each.description,
             )
             for each in noted
-        ]
+        ]  # fmt: skip
 
     def seen(self, shown: Sequence[Stored], decided: Decided) -> list[Event]:
         """The events of a read, or of a search: one for each patient whose data were found.
@@ -114,12 +113,15 @@ class Recorder:
         entity: str = "",
         query: str = "",
         patients: tuple[str, ...] = (),
+        description: str = "",
     ) -> Event:
+        """An event of this request; `through` are the rules that decided, and the purpose of them."""
         agent, request, found = self._access.agent, self._request, self._found
         return Event(
             subtype, action, "0", self._clock(), agent.client_id, agent.fhir_user, agent.name, agent.role,
             agent.token_id, request.address, request.request_id, correlation(request), entity, 0, query,
-            patients, through[0], "", "", through[1], booking(found), "", 0, found.interaction.transaction,
+            patients, through[0], description, purpose=through[1], booking=booking(found),
+            transaction=found.interaction.transaction,
         )  # fmt: skip
 
 

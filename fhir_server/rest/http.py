@@ -160,10 +160,10 @@ async def _send(scope: Scope, send: Send, response: Response) -> None:
     if status not in (204, 304):
         headers["content-length"] = str(len(response.body))
     whole: Whole | None = scope["extensions"].get(WHOLE) if "extensions" in scope else None
-    if whole is not None:
-        lines = "".join([f"{name}: {value}\r\n" for name, value in headers.items()]).encode("latin-1")
-        # A value with a line's end in it is no header's: the server refuses it.
-        if lines.count(b"\n") == len(headers) and whole(status, lines, body):
+    # A value with a line's end or another control character in it is no header's: as a message the server refuses it.
+    if whole is not None and "".join(headers.values()).isprintable():
+        lines = "".join([f"{name}: {value}\r\n" for name, value in headers.items()])
+        if whole(status, lines.encode("latin-1"), body):
             return
     pairs = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in headers.items()]
     await send({"type": "http.response.start", "status": status, "headers": pairs})

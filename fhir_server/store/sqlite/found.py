@@ -48,9 +48,10 @@ def add(connection: apsw.Connection, rows: Sequence[tuple[int | None, ...]]) -> 
     insert(connection, f"INSERT INTO audit_recent (number, recorded, {', '.join(_COLUMNS)})", rows)
 
 
-def recent(connection: apsw.Connection) -> list[tuple[int, int, int]]:
-    """What the newest entries are found by: (number, recorded, what)."""
-    return list(connection.execute(_RECENT))
+def recent(connection: apsw.Connection, above: int = 0, last: int = _MOST) -> list[tuple[int, int, int]]:
+    """What those of the newest entries are found by that are numbered above `above`, up to `last`:
+    (number, recorded, what)."""
+    return list(connection.execute(f"SELECT * FROM ({_RECENT}) WHERE number > ? AND number <= ?", (above, last)))
 
 
 def file(connection: apsw.Connection, last: int) -> None:

@@ -166,9 +166,8 @@ def _found(connection: apsw.Connection, above: int, last: int) -> dict[int, list
     filed = "SELECT number, what FROM audit_found WHERE block BETWEEN ? AND ? AND number > ? AND number <= ?"
     for number, what in connection.execute(filed, (*blocks, above, last)):
         found.setdefault(number, []).append(what)
-    for number, _, what in recent(connection):
-        if above < number <= last:
-            found.setdefault(number, []).append(what)
+    for number, _, what in recent(connection, above, last):
+        found.setdefault(number, []).append(what)
     return found
 
 
