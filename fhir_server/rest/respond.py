@@ -78,12 +78,15 @@ def _raw(request: Request, body: bytes) -> tuple[str, bytes] | None:
     """A Binary in its own media type, when the caller asks for that one (docs/decisions/0023-binary.md)."""
     resource = json.parse(body)
     accepted = [part.partition(";")[0].strip().lower() for part in request.headers.get("accept", "").split(",")]
-    name = str(resource.get("contentType", "")).partition(";")[0].strip().lower()
+    type_ = str(resource.get("contentType", ""))
+    name = type_.partition(";")[0].strip().lower()
+    if not (type_.isascii() and type_.isprintable()):  # a code of FHIR's, and no header's value
+        return None
     if name not in accepted and f"{name.partition('/')[0]}/*" not in accepted:
         return None
     if name.partition("/")[0] == "application" and name not in accepted:
         return None
-    return str(resource["contentType"]), base64.b64decode(resource.get("data", ""))
+    return type_, base64.b64decode(resource.get("data", ""))
 
 
 def cors(clinic: Clinic, origin: str) -> dict[str, str]:

@@ -160,6 +160,15 @@ async def test_binary_in_its_own_media_type(harness: Harness) -> None:
     assert whole.json()["contentType"] == "image/png"
 
 
+@pytest.mark.parametrize("type_", ["image/png;\rx", "image/png;\nset-cookie:y", "image/png;日本"])
+async def test_binary_of_a_type_that_is_no_headers_value_comes_as_a_resource(harness: Harness, type_: str) -> None:
+    """FHIR's code has room for more than a header's value has."""
+    await harness.seed({"resourceType": "Binary", "id": "x", "contentType": type_, "data": "AAAA"})
+    answer = await harness.get("Binary/x", "admin", headers={"Accept": "image/png, image/*"})
+    assert (answer.status_code, answer.json()["contentType"]) == (200, type_)
+    assert "set-cookie" not in answer.headers
+
+
 async def test_head_answers_like_get_without_a_body(harness: Harness) -> None:
     await harness.put({"resourceType": "Patient", "id": "x"})
     got, head = await harness.get("Patient/x", "admin"), await harness.send("HEAD", "Patient/x", "admin")
