@@ -28,11 +28,11 @@ async def forget(store: Store, tenant: str, at_once: int = AT_ONCE) -> int:
 
 
 async def run(store: Store, every_seconds: float = EVERY_SECONDS) -> None:
-    """Do so for every clinic, until cancelled. Any process may."""
+    """Do so for every clinic that this process is asked for, until cancelled. In others nothing more is kept."""
     while True:
         await asyncio.sleep(every_seconds)
-        try:
-            for tenant in await store.tenants():
+        for tenant in store.at_hand():
+            try:
                 await forget(store, tenant)
-        except FhirError:
-            _logger.warning("expired values could not be removed; the next round tries again")
+            except FhirError:
+                _logger.warning("expired values of %s could not be removed; the next round tries again", tenant)

@@ -248,6 +248,9 @@ class Store(Protocol):
     async def tenants(self) -> Sequence[str]:
         """The names of all tenants."""
 
+    def at_hand(self) -> Sequence[str]:
+        """The names of the tenants that this process has met and not let go of: to tend them opens no others."""
+
     async def close(self) -> None:
         """Finish what is under way and let go of everything."""
 

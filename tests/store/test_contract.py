@@ -21,6 +21,8 @@ from fhir_server.store.protocol import (
     Unit,
     VersionConflict,
 )
+from fhir_server.store.sqlite.store import SqliteStore
+from fhir_server.store.tenants import SERVER
 from tests.harness import STORES, SteppingClock
 
 
@@ -316,6 +318,15 @@ async def test_expired_values_of_every_clinic_are_removed_now_and_then(store: St
     await asyncio.sleep(0.5)
     await tasks.end([removing])
     assert [await forgetting.forget(store, tenant) for tenant in ("demo", "other")] == [0, 0]
+
+
+async def test_a_store_has_at_hand_whom_it_was_asked_for(store: Store) -> None:
+    """What is done for them all opens no others: there may be thousands, each with files of its own."""
+    await write(store, lambda unit: unit.keep("code", "x", b"1"))
+    assert "demo" in store.at_hand()
+    assert SERVER not in store.at_hand()
+    if isinstance(store, SqliteStore):
+        assert "other" not in store.at_hand()
 
 
 async def test_a_value_is_taken_once(store: Store) -> None:

@@ -117,6 +117,10 @@ class MongoStore:
             self._known |= {each["id"]: each.get("mark", "") async for each in found}
             return sorted(self._known)
 
+    def at_hand(self) -> Sequence[str]:
+        """The names of the tenants that were met."""
+        return [tenant for tenant in self._known if tenant != SERVER]
+
     async def has(self, tenant: str) -> bool:
         """Whether there is a tenant of this name; tenants never go, so one that was met is remembered."""
         if tenant in self._known:

@@ -108,6 +108,10 @@ class SqliteStore:
         """The names of all tenants."""
         return sorted(path.name for path in (self._folder / "tenants").iterdir() if not path.name.startswith("."))
 
+    def at_hand(self) -> Sequence[str]:
+        """The names of the tenants whose files are open."""
+        return [tenant for tenant in self._open if tenant != SERVER]
+
     async def has(self, tenant: str) -> bool:
         """Whether there is a tenant of this name."""
         return self._has(tenant)
