@@ -7,6 +7,7 @@ made at the start, which lives as long as the process, is not looked through for
 import gc
 from functools import partial
 from typing import Any
+from weakref import ref
 
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 
@@ -32,12 +33,15 @@ class OneSegment(HttpToolsProtocol):
         super().on_headers_complete()
         cycle = self.cycle
         if cycle is not None and cycle.scope is self.scope:
-            extensions: dict[str, Any] = {WHOLE: partial(_respond, cycle)}
+            # Not the cycle itself, which has the scope: both would wait for the collector of cycles to find them.
+            extensions: dict[str, Any] = {WHOLE: partial(_respond, ref(cycle))}
             self.scope["extensions"] = extensions
 
 
-def _respond(cycle: RequestResponseCycle, status: int, lines: bytes, body: bytes) -> bool:
+def _respond(of: ref[RequestResponseCycle], status: int, lines: bytes, body: bytes) -> bool:
     """Send a response in one write, with the headers that the server adds to each."""
+    cycle = of()
+    assert cycle is not None, "a request is answered while it is under way"
     if cycle.flow.write_paused or cycle.response_started or cycle.access_log:
         return False
     cycle.response_started = cycle.response_complete = True

@@ -70,7 +70,7 @@ class FhirEndpoint:
                 largest = self._settings.largest_body
                 body = unpacked(await _body(receive, headers, largest), headers, largest)
         except FhirError as error:
-            fault = error
+            fault = error.with_traceback(None)  # which has this frame, a cycle
         except _Left:
             return
         request = Request(
@@ -162,7 +162,7 @@ async def _send(scope: Scope, send: Send, response: Response) -> None:
     whole: Whole | None = scope["extensions"].get(WHOLE) if "extensions" in scope else None
     # A value with a line's end or another control character in it is no header's: as a message the server refuses it.
     if whole is not None and "".join(headers.values()).isprintable():
-        lines = "".join([f"{name}: {value}\r\n" for name, value in headers.items()])
+        lines = "".join(map("%s: %s\r\n".__mod__, headers.items()))
         if whole(status, lines.encode("latin-1"), body):
             return
     pairs = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in headers.items()]

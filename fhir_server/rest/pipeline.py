@@ -72,7 +72,7 @@ class Pipeline:
             try:
                 found = receive.find(self.router, self._server, request.method, request.segments)
             except FhirError as error:  # raised once it is known who asks, so that it is recorded as theirs (R-6.5)
-                fault = error
+                fault = without_traceback(error)
             access = await self._authenticate(clinic, request.headers.get("authorization"))
             if fault is not None:
                 raise fault
@@ -80,7 +80,7 @@ class Pipeline:
             answer = await self._perform(request, clinic, access, found)
             return respond(request, clinic, answer)
         except FhirError as error:
-            failure = error
+            failure = without_traceback(error)
         except Exception:
             _logger.exception("%s failed: request %s", request.method, request.request_id)
             failure = Failed("The server failed to do this; nothing was changed. Its log has the request's id.")
@@ -118,7 +118,7 @@ class Pipeline:
         try:
             return await self.run(request, call, found)
         except FhirError as error:
-            failure = error
+            failure = without_traceback(error)
         except Exception:
             _logger.exception("a job failed: request %s", request.request_id)
             failure = Failed("The server failed to do this. Its log has the request's id.")
@@ -187,6 +187,11 @@ class Pipeline:
             if told is not None:
                 return told
         return Answer(error.status, json.serialise(operation_outcome(error.issues)), headers=dict(error.headers))
+
+
+def without_traceback(error: FhirError) -> FhirError:
+    """A refusal that can be kept: its traceback has the frame that keeps it, a cycle for each refused request."""
+    return error.with_traceback(None)
 
 
 class PipelineUnits:

@@ -1,6 +1,7 @@
 """Responses over a real connection, whole and in parts (`fhir_server.serving`)."""
 
 import asyncio
+import gc
 import logging
 import socket
 from collections.abc import AsyncIterator
@@ -100,6 +101,24 @@ async def test_a_whole_response_is_one_write(monkeypatch: pytest.MonkeyPatch, po
     assert [data.partition(b"\r\n\r\n")[2] for data in written] == [b"body", b"", b"last"]
     assert all(b"\r\ndate: " in data and b"\r\nx-made: here\r\n" in data for data in written)
     assert [b"connection: close" in data for data in written] == [False, False, True]
+
+
+@pytest.mark.parametrize("path", ["/whole/200/body", "/200/1"])
+async def test_a_request_leaves_nothing_for_the_collector_of_cycles(
+    monkeypatch: pytest.MonkeyPatch, port: int, path: str
+) -> None:
+    """What a request made is gone with it: collected as garbage it would cost a tenth of all reads."""
+    monkeypatch.setattr(logging.getLogger("uvicorn.access"), "handlers", [])  # else each response is logged
+    asked = _asking(*[f"GET {path}"] * 50)
+    await _said(port, asked)
+    gc.collect()
+    gc.disable()
+    try:
+        await _said(port, asked)
+        left = gc.collect()
+    finally:
+        gc.enable()
+    assert left < 50
 
 
 @pytest.mark.parametrize("value", ["a\r\nset-cookie: b", "a\nb", "a\rb", "a\0b", "a\x7fb"])
