@@ -21,7 +21,8 @@ class Interaction:
     `format` is the media type of what it answers, where that is not FHIR.
     `only_reads`: the audit calls it a change, and its Unit changes nothing. `transaction` is IHE's number of it
     (`ITI-115`), the second subtype in the audit. `definition` is the operation's canonical URL. `refused` shapes a
-    refusal in the row's own way, if it does. `writes`: its Unit does.
+    refusal in the row's own way, if it does. `writes`: its Unit does. `event` is what the audit calls a request that
+    changed nothing: operations are told apart by their query.
     """
 
     name: str
@@ -41,8 +42,11 @@ class Interaction:
     refused: Callable[[Clinic, FhirError], Answer | None] | None = None
 
     writes: bool = field(init=False)
+    event: str = field(init=False)
 
     def __post_init__(self) -> None:
-        """Whether its Unit writes."""
+        """What follows from the rest."""
         writes = (self.action in ("C", "U", "D") and not self.only_reads) or self.name == "transaction"
         object.__setattr__(self, "writes", writes)
+        event = "create" if self.transaction else "operation" if self.name[:1] == "$" else self.name
+        object.__setattr__(self, "event", event)

@@ -9,7 +9,6 @@ from fhir_server.fhir.clock import Clock, Micros
 from fhir_server.fhir.errors import FhirError
 from fhir_server.interactions.access import Access, Grant
 from fhir_server.interactions.changes import Change, Noted
-from fhir_server.interactions.interaction import Interaction
 from fhir_server.interactions.visibility import is_narrowed
 from fhir_server.rest.negotiate import media_type
 from fhir_server.rest.request import Request
@@ -54,7 +53,7 @@ class Recorder:
             for stored in shown:
                 for patient in stored.patients:
                     of_patient.setdefault(patient, []).append(stored)
-            name, query = subtype(row), _query(self._request, found)
+            name, query = row.event, _query(self._request, found)
             if not of_patient:
                 return [self._event(name, "E", self._through(shown, decided), query=query)]
             return [
@@ -81,7 +80,7 @@ class Recorder:
         if not patients and found.type == "Patient" and row.name == "operation":
             patients = (found.id,)
         through = self._through(shown, decided)
-        return self._event(subtype(row), action, through, entity=entity, query=query, patients=patients)
+        return self._event(row.event, action, through, entity=entity, query=query, patients=patients)
 
     def _through(self, shown: Sequence[Stored], decided: Decided) -> tuple[str, str]:
         """The grants that let through what was found: their rules, those with a purpose of their own first, and it."""
@@ -152,7 +151,7 @@ def refusal(now: Micros, request: Request, access: Access, found: Found | None, 
     row = found.interaction if found is not None else None
     entity = f"{found.type}/{found.id}" if found is not None and found.type and found.id else ""
     return Event(
-        subtype(row) if row is not None else "unknown",
+        row.event if row is not None else "unknown",
         (row.action if row is not None else "") or "E",
         "8" if error.status >= 500 else "4",
         now,
@@ -165,11 +164,6 @@ def refusal(now: Micros, request: Request, access: Access, found: Found | None, 
         rule=denied_by(access, found, error),
         transaction=row.transaction if row is not None else "",
     )  # fmt: skip
-
-
-def subtype(row: Interaction) -> str:
-    """What the events of a row are called, unless it changed something: operations are told apart by their query."""
-    return "create" if row.transaction else "operation" if row.name[:1] == "$" else row.name
 
 
 def booking(found: Found | None) -> str:

@@ -24,12 +24,12 @@ def param_number(type_: str, code: str) -> int:
 
 
 @lru_cache(maxsize=16_384)
-def what(kind: str, value: str) -> int:
-    """The number under which an entry is found by something: 47 bits of a hash.
+def what(thing: tuple[str, str]) -> int:
+    """The number under which an entry is found by something, a kind and a value: 47 bits of a hash.
 
     Two things may share a number, so whoever looks something up asks each entry whether it is meant.
     """
-    return int.from_bytes(hashlib.blake2b(f"{kind}\0{value}".encode(), digest_size=6).digest(), "big") >> 1
+    return int.from_bytes(hashlib.blake2b("\0".join(thing).encode(), digest_size=6).digest(), "big") >> 1
 
 
 def span_of(shape: str, lo: Any, hi: Any) -> int:

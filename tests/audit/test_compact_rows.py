@@ -157,7 +157,7 @@ def test_many_things_of_one_entry_are_found_before_and_after_filing(names: Names
         return [(entry.recorded, thing) for thing, its in asked for entry in its]
 
     assert found() == everything
-    assert sorted(recent(connection)) == sorted((1 + count, count, what(*thing)) for count, thing in everything)
+    assert sorted(recent(connection)) == sorted((1 + count, count, what(thing)) for count, thing in everything)
     file(connection, 1 << 20)
     assert not recent(connection)
     assert found() == everything
@@ -170,7 +170,7 @@ def test_what_an_older_file_has_not_filed_is_brought_forward(tmp_path: Path) -> 
     chain = Chain("demo", "r1", connection)
     chain.begin()
     chain.extend([AuditEntry(5, b'{"I":"read"}'), AuditEntry(6, b'{"I":"read"}')])
-    rows = [(what("patient", "a"), 5, 1), (what("agent", "b"), 5, 1), (what("patient", "a"), 6, 2)]
+    rows = [(what(("patient", "a")), 5, 1), (what(("agent", "b")), 5, 1), (what("patient", "a"), 6, 2)]
     connection.executemany("INSERT INTO audit_recent (what, recorded, number) VALUES (?, ?, ?)", rows)
     connection.close()
     connection = connect(tmp_path / "old.db", AUDIT_MIGRATIONS)

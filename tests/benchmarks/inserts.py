@@ -42,7 +42,7 @@ class Inserts:
     def _insert(self) -> None:
         self._count += 1
         id_ = f"made-{self._count:012}"
-        values = {KEY: self._count, ID: id_, NUMBER: self._count, ENTITY: what("entity", id_)}
+        values = {KEY: self._count, ID: id_, NUMBER: self._count, ENTITY: what(("entity", id_))}
         for sql, row in self._statements:
             self._connection.execute(sql, tuple(values.get(value, value) for value in row))
 
@@ -52,7 +52,7 @@ def _statements(source: apsw.Connection, type_: str, id_: str) -> Iterator[tuple
     key, version = source.execute(
         "SELECT key, version FROM resource WHERE type = ? AND id = ?", (type_, id_)
     ).fetchone()  # type: ignore[misc]
-    entity = what("entity", f"{type_}/{id_}")
+    entity = what(("entity", f"{type_}/{id_}"))
     number = next(row[0] for row in recent(source) if row[2] == entity)
     stands_for: dict[object, object] = {key: KEY, id_: ID, entity: ENTITY}
     for table, where in (

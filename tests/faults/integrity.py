@@ -84,7 +84,7 @@ def _chain(connection: apsw.Connection, name: str, found: Found) -> list[Event]:
             break
         before = hash_
         event = from_entry(recorded, body)
-        expected.update({(number >> BLOCK_BITS, what(*thing), recorded, number) for thing in event.found()})
+        expected.update({(number >> BLOCK_BITS, what(thing), recorded, number) for thing in event.found()})
         events.append(event)
     stored = Counter(connection.execute("SELECT block, what, recorded, number FROM audit_found"))
     stored.update((number >> BLOCK_BITS, what_, recorded, number) for number, recorded, what_ in recent(connection))

@@ -31,7 +31,7 @@ def document(tenant: str, suffix: str, ids: Ids, entry: AuditEntry) -> Document:
     key = ids.creation_key()
     return {
         "tenant": tenant, "type": OWN, "id": f"{OWN}-{key}{suffix}", "key": key, "recorded": entry.recorded,
-        "body": entry.body, "found": [what(*thing) for thing in dict.fromkeys(entry.found)], "unchained": True,
+        "body": entry.body, "found": list(map(what, dict.fromkeys(entry.found))), "unchained": True,
     }  # fmt: skip
 
 
@@ -104,7 +104,7 @@ class Log:
             return {"tenant": self._tenant, "type": query.id.rpartition("-")[0], "id": query.id}
         where: Document = {"tenant": self._tenant}
         if query.found_by is not None:
-            where["found"] = what(*query.found_by)
+            where["found"] = what(query.found_by)
         bounds = {"$gte": query.since, "$lt": query.before}
         recorded = {operator: bound for operator, bound in bounds.items() if bound is not None}
         if query.after is not None:

@@ -9,7 +9,6 @@ from collections.abc import Iterable, Sequence
 import apsw
 
 from fhir_server.store.chain import genesis, link
-from fhir_server.store.params import what
 from fhir_server.store.protocol import AuditEntry, Chained
 from fhir_server.store.sqlite import found
 from fhir_server.store.sqlite.entries import insert
@@ -67,7 +66,7 @@ class Chain:
             number += 1
             head = link(head, number, entry.recorded, entry.body)
             rows.append((number, entry.recorded, pack_entry(entry, names), head))
-            named += found.rows_of(number, entry.recorded, [what(*thing) for thing in dict.fromkeys(entry.found)])
+            named += found.rows_of(number, entry.recorded, entry.found)
         insert(self._connection, "INSERT INTO audit (number, recorded, body, hash)", rows)
         found.add(self._connection, named)
         found.widen(self._connection, self._number + 1, [row[1] for row in rows])

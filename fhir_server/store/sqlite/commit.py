@@ -16,35 +16,25 @@ LONGEST_BATCH = 256
 
 
 class Job(Generic[T]):
-    """One thing to commit, and who waits for it. The batch sets `result` or `error`."""
+    """One thing to commit, and who waits for it in `loop`. The batch sets `result` or `error`, then `future` is set."""
 
-    __slots__ = ("_future", "_loop", "error", "input", "result")
+    __slots__ = ("error", "future", "input", "loop", "result")
 
     def __init__(self, input_: T, loop: asyncio.AbstractEventLoop) -> None:
         self.input = input_
         self.result: Any = None
         self.error: BaseException | None = None
-        self._loop = loop
-        self._future: asyncio.Future[Any] = loop.create_future()
+        self.loop = loop
+        self.future: asyncio.Future[Any] = loop.create_future()
 
     def answer(self) -> None:
         """Wake who waits, in their loop's thread."""
-        if self._future.done():  # whoever asked has gone away; what was committed stays
+        if self.future.done():  # whoever asked has gone away; what was committed stays
             return
         if self.error is not None:
-            self._future.set_exception(self.error)
+            self.future.set_exception(self.error)
         else:
-            self._future.set_result(self.result)
-
-    @property
-    def loop(self) -> asyncio.AbstractEventLoop:
-        """The event loop in which somebody waits."""
-        return self._loop
-
-    @property
-    def future(self) -> "asyncio.Future[Any]":
-        """What they wait on."""
-        return self._future
+            self.future.set_result(self.result)
 
 
 class GroupCommit(Generic[T]):

@@ -6,6 +6,7 @@ newest or oldest first. `audit_block` has the times that lie in each.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
+from functools import lru_cache
 
 import apsw
 
@@ -25,7 +26,6 @@ _DIGITS = 19
 MOVED = "rx"
 _Row = tuple[int, int, bytes]  # recorded, number, packed body
 _COLUMNS = ("what_1", "what_2", "what_3", "what_4")
-_NONE = (None,) * len(_COLUMNS)
 _RECENT = " UNION ALL ".join(
     f"SELECT number, recorded, {column} AS what FROM audit_recent WHERE {column} IS NOT NULL" for column in _COLUMNS
 )
@@ -35,12 +35,17 @@ _FILE = f"""
     DELETE FROM audit_recent"""
 
 
-def rows_of(number: int, recorded: int, whats: Sequence[int]) -> list[tuple[int | None, ...]]:
-    """What an entry is found by as rows of `audit_recent`."""
-    if not whats:
-        return []
-    row = (number, recorded, *whats[: len(_COLUMNS)], *_NONE[len(whats) :])
-    return [row] if len(whats) <= len(_COLUMNS) else [row, *rows_of(number, recorded, whats[len(_COLUMNS) :])]
+def rows_of(number: int, recorded: int, things: tuple[tuple[str, str], ...]) -> list[tuple[int | None, ...]]:
+    """What an entry is found by, (kind, value), as rows of `audit_recent`."""
+    return [(number, recorded, *whats) for whats in _in_columns(things)]
+
+
+@lru_cache(maxsize=2_048)  # who looked at a patient looks again
+def _in_columns(things: tuple[tuple[str, str], ...]) -> list[tuple[int | None, ...]]:
+    whats = [what(thing) for thing in dict.fromkeys(things)]
+    wide = len(_COLUMNS)
+    rows = [whats[begin : begin + wide] for begin in range(0, len(whats), wide)]
+    return [(*row, *(None,) * (wide - len(row))) for row in rows]
 
 
 def add(connection: apsw.Connection, rows: Sequence[tuple[int | None, ...]]) -> None:
@@ -88,7 +93,7 @@ def entries(connection: apsw.Connection, names: Names, chain: str, query: AuditQ
         sql = "SELECT a.recorded, a.number, audit.body FROM audit_found AS a JOIN audit USING (number) "
         sql += f"WHERE a.block = ? AND {{its}}{conditions} "
         sql += f"ORDER BY a.recorded {direction}, a.number {direction} LIMIT ?"
-        rest = (what(*query.found_by), *args, query.count)
+        rest = (what(query.found_by), *args, query.count)
         in_block = sql.format(its="a.what = ?")
         found = (
             (hi, lo, connection.execute(in_block, (block, *rest))) for block, lo, hi in list(_blocks(connection, query))
