@@ -170,7 +170,7 @@ def test_what_an_older_file_has_not_filed_is_brought_forward(tmp_path: Path) -> 
     chain = Chain("demo", "r1", connection)
     chain.begin()
     chain.extend([AuditEntry(5, b'{"I":"read"}'), AuditEntry(6, b'{"I":"read"}')])
-    rows = [(what(("patient", "a")), 5, 1), (what(("agent", "b")), 5, 1), (what("patient", "a"), 6, 2)]
+    rows = [(what(("patient", "a")), 5, 1), (what(("agent", "b")), 5, 1), (what(("patient", "a")), 6, 2)]
     connection.executemany("INSERT INTO audit_recent (what, recorded, number) VALUES (?, ?, ?)", rows)
     connection.close()
     connection = connect(tmp_path / "old.db", AUDIT_MIGRATIONS)
