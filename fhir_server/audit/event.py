@@ -64,21 +64,7 @@ class Event:
 
     def found(self) -> tuple[tuple[str, str], ...]:
         """What the event is found by: (kind, value)."""
-        found = [("patient", patient) for patient in self.patients]
-        if self.user:
-            type_, _, id_ = self.user.partition("/")
-            if type_ == "Patient" and id_ not in self.patients:
-                found.append(("patient", id_))  # R4's `patient` means agents as well as entities
-            found.append(("agent", self.user))
-        if self.client:
-            found.append(("agent", self.client))
-        if self.entity:
-            found.append(("entity", self.entity.partition("/_history/")[0]))
-        if self.correlation:
-            found.append(("correlation", self.correlation))
-        if self.booking and self.booking != self.correlation:
-            found.append(("correlation", self.booking))
-        return tuple(found)
+        return _found(self.patients, self.user, self.client, self.entity, self.correlation, self.booking)
 
 
 # The letter that stands for each field in the stored form; `recorded` is stored beside it. Capital letters are for
@@ -101,6 +87,27 @@ _REST_VALUES = attrgetter(*[LETTERS[letter] for letter in _REST])
 def _head(values: tuple[str, ...]) -> bytes:
     """The beginning of a stored form, without the brace at its end."""
     return orjson.dumps({letter: value for letter, value in zip(_LEADING, values, strict=True) if value})[:-1]
+
+
+@lru_cache(maxsize=2_048)  # who looked at a patient looks again
+def _found(
+    patients: tuple[str, ...], user: str, client: str, entity: str, correlation: str, booking: str
+) -> tuple[tuple[str, str], ...]:
+    found = [("patient", patient) for patient in patients]
+    if user:
+        type_, _, id_ = user.partition("/")
+        if type_ == "Patient" and id_ not in patients:
+            found.append(("patient", id_))  # R4's `patient` means agents as well as entities
+        found.append(("agent", user))
+    if client:
+        found.append(("agent", client))
+    if entity:
+        found.append(("entity", entity.partition("/_history/")[0]))
+    if correlation:
+        found.append(("correlation", correlation))
+    if booking and booking != correlation:
+        found.append(("correlation", booking))
+    return tuple(found)
 
 
 def from_entry(recorded: Micros, body: bytes) -> Event:

@@ -75,7 +75,7 @@ class FhirEndpoint:
             return
         request = Request(
             "GET" if method == "HEAD" else method,
-            unquote(tenant),
+            unquote(tenant) if "%" in tenant else tenant,
             _segments(rest),
             scope["query_string"].decode("latin-1"),
             headers,

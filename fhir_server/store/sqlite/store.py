@@ -12,7 +12,6 @@ import os
 from collections import OrderedDict
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeVar
@@ -69,11 +68,15 @@ class SqliteStore:
         may_lag: bool = False,  # noqa: ARG002
     ) -> T:
         """Do `work` in one Unit. `quick` says that a read is a few look-ups, never worth another thread; none lags."""
-        with self._using(tenant) as files:
+        files = self._using(tenant)
+        if not write:
+            try:
+                return files.clinic.read_here(work, quick=quick)
+            except TakesLong:  # and then nothing came of it
+                pass
+        with files:
             if write:
                 return await files.clinic.write(work)
-            with suppress(TakesLong):
-                return files.clinic.read_here(work, quick=quick)
             loop = asyncio.get_running_loop()
             return await loop.run_in_executor(self._pool, files.clinic.read_in_pool, work)
 
