@@ -55,6 +55,14 @@ async def forget(repository: Repository, appointment_id: str) -> None:
         await _release(repository, appointment_id, orjson.loads(kept))
 
 
+async def lapse(repository: Repository, stored: Stored, appointment: Resource) -> None:
+    """Make a proposal again of one whose offered time has ended unanswered, unless another is offered by now."""
+    if await repository.unit.peek(KIND, stored.id) is None:
+        after = appointment | {"status": "proposed"}
+        own.tag(after, own.BOOKING, "offered", on=False)
+        await repository.put(stored, after, rule=f"{_RULE} not answered in time")
+
+
 async def _appointment(repository: Repository, answer: Resource) -> tuple[Stored, Resource]:
     target = local_reference(answer["appointment"].get("reference", ""), repository.clinic.base_url)
     stored = await repository.peek("Appointment", target.id) if target and target.type == "Appointment" else None

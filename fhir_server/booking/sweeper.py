@@ -11,7 +11,7 @@ from dataclasses import replace
 
 from fhir_server.audit.changes import events_of
 from fhir_server.audit.event import Event
-from fhir_server.booking import deadline, expiry, holds, slots
+from fhir_server.booking import deadline, expiry, holds, offers, slots
 from fhir_server.booking.holds import Hold
 from fhir_server.booking.wanted import slot_by_id
 from fhir_server.fhir import json, own
@@ -51,7 +51,7 @@ async def sweep(store: Store, clinic: Clinic) -> int:
         for hold in await holds.ended(unit, now):
             before = len(repository.changes)
             await _end_hold(repository, hold)
-            ended = [replace(change, rule=_RULE) for change in repository.changes[before:]]
+            ended = [replace(change, rule=_rule_of(change)) for change in repository.changes[before:]]
             await _audit(unit, ended, replace(like, booking=hold.appointment_id))
 
     found = await store.run(clinic.name, look, write=False, quick=True)
@@ -65,13 +65,19 @@ async def _audit(unit: Unit, changes: Sequence[Change], like: Event) -> None:
         await unit.audit(event.entry())
 
 
+def _rule_of(change: Change) -> str:
+    return _RULE if change.stored.type == "Slot" else change.rule or _RULE
+
+
 async def _end_hold(repository: Repository, hold: Hold) -> None:
     stored = await repository.unit.read("Appointment", hold.appointment_id)
-    # What was held by $hold alone ends with its hold; a proposal goes on without.
+    # What was held by $hold alone ends with its hold; a proposal goes on without, one whose offer has ended as before.
     if stored is not None and stored.body is not None:
         resource = json.parse(stored.body)
         if resource["status"] == "pending" and own.has_tag(resource, own.BOOKING, "held"):
             await expiry.end(repository, stored, why="hold-ended", rule=_RULE)
+        elif resource["status"] == "pending" and own.has_tag(resource, own.BOOKING, "offered"):
+            await offers.lapse(repository, stored, resource)
     slot = await slot_by_id(repository, hold.slot_id)
     if slot is None:
         await repository.unit.take(holds.KIND, hold.slot_id)

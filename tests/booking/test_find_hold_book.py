@@ -307,6 +307,39 @@ async def test_patient_declines_another_time(harness: Harness) -> None:
     assert (await _respond(harness, id_, "anna", "accepted")).status_code == 422
 
 
+@pytest.mark.requirement("R-4.5", "R-8.2")
+async def test_another_time_that_nobody_takes_ends(harness: Harness) -> None:
+    """The proposal is one again, and no review list loses it; its own end is as it was."""
+    id_ = await _offered(harness)
+    harness.clock.advance(2 * DAY + 3 * HOUR)
+    clinic = await harness.parts.clinics.get("demo")
+    assert await sweeper.sweep(harness.parts.store, clinic) == 1
+    left = await harness.stored(f"Appointment/{id_}")
+    assert (left["status"], left["slot"][0]["reference"]) == ("proposed", "Slot/0")
+    assert "offered" not in [tag["code"] for tag in left["meta"].get("tag", ())]
+    assert (await harness.stored("Slot/3"))["status"] == "free"
+    assert "R-4.5 another time not answered in time" in [event.rule for event in await harness.events()]
+    assert await sweeper.sweep(harness.parts.store, clinic) == 1
+    assert (await harness.stored(f"Appointment/{id_}"))["status"] == "cancelled"
+
+
+@pytest.mark.requirement("R-4.5", "R-8.2")
+async def test_an_offer_stands_when_one_before_it_ends(harness: Harness) -> None:
+    """The first was over, and not swept, when the second was made."""
+    id_ = await _offered(harness)
+    harness.clock.advance(2 * DAY + 3 * HOUR)
+    await harness.seed(harness.slot("later", DAY))
+    times = {"start": harness.at(DAY), "end": harness.at(DAY + 30 * MINUTE)}
+    again = await _respond(harness, id_, "dr-lee", "tentative", **times)
+    assert again.status_code == 201, again.text
+    assert await sweeper.sweep(harness.parts.store, await harness.parts.clinics.get("demo")) == 1
+    assert (await harness.stored("Slot/3"))["status"] == "free"
+    assert (await harness.stored("Slot/later"))["status"] == "busy-tentative"
+    accepted = await _respond(harness, id_, "anna", "accepted")
+    assert accepted.status_code == 201, accepted.text
+    assert (await harness.stored(f"Appointment/{id_}"))["status"] == "booked"
+
+
 async def _offered(harness: Harness) -> str:
     await prepare(harness)
     wanted = {"resourceType": "Appointment", "status": "proposed", "slot": [{"reference": "Slot/0"}]}
