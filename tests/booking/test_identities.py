@@ -80,6 +80,40 @@ async def test_merge_moves_references_and_can_be_taken_back(harness: Harness) ->
 
 
 @pytest.mark.requirement("R-5.1")
+async def test_merges_in_a_chain_stay_linked_both_ways(harness: Harness) -> None:
+    """Who was merged into a source leads on by it; each step can be taken back."""
+    await harness.seed(patient("old"), patient("new"), patient("other"))
+    times = {"start": harness.at(DAY), "end": harness.at(2 * DAY)}
+    booked = await harness.create(appointment("a", "booked", "old", **times), "sam")
+    path = f"Appointment/{booked.json()['id']}"
+    for source, target in (("old", "new"), ("new", "other")):
+        people = {"source_patient": source, "target_patient": target}
+        given = {name: {"valueReference": {"reference": f"Patient/{id_}"}} for name, id_ in people.items()}
+        merged = await harness.send("POST", "Patient/$merge", "sam", json_=parameters(**given))
+        assert merged.status_code == 200, merged.text
+    assert await _links(harness) == {
+        "old": {("replaced-by", "new")},
+        "new": {("replaces", "old"), ("replaced-by", "other")},
+        "other": {("replaces", "new")},
+    }
+    assert (await harness.stored(path))["participant"][0]["actor"]["reference"] == "Patient/other"
+    for source in ("new", "old"):
+        undone = await harness.send("POST", f"Patient/{source}/$unmerge", "sam")
+        assert undone.status_code == 200, undone.text
+    assert await _links(harness) == {"old": set(), "new": set(), "other": set()}
+    assert (await harness.stored(path))["participant"][0]["actor"]["reference"] == "Patient/old"
+
+
+async def _links(harness: Harness) -> dict[str, set[tuple[str, str]]]:
+    """Who is linked with whom, and how."""
+    found = {}
+    for id_ in ("old", "new", "other"):
+        links = (await harness.stored(f"Patient/{id_}")).get("link", [])
+        found[id_] = {(each["type"], each["other"]["reference"].partition("/")[2]) for each in links}
+    return found
+
+
+@pytest.mark.requirement("R-5.1")
 async def test_patients_and_clients_merge_nobody(harness: Harness) -> None:
     await harness.seed(patient("anna"), patient("new"))
     people = {name: {"valueReference": {"reference": f"Patient/{id_}"}} for name, id_ in
