@@ -1,7 +1,8 @@
 """Merging two Patients who are one person, and taking it back (FHIR R4 patient.html#links; R-5.1).
 
 The source stays, inactive and linked; every resource but a Patient that points at it points at the target from then on.
-What was changed is kept as `merge/{source id}`, so that it can be undone: only references that the merge moved move back.
+What was changed is kept as `merge/{source id}`, so that it can be undone: only references that the merge moved move
+back.
 """
 
 from collections.abc import Iterator
@@ -41,8 +42,8 @@ async def merge(repository: Repository, source: Stored, target: Stored) -> Store
     for stored in await _referrers(repository, source.id):
         resource = _body(stored)
         paths = [path for path, reference in _references(resource, repository) if reference == source.id]
-        # A Patient's links tell who was merged into whom, and stay as true as they were: one merged into the source still
-        # leads to it, and by it on to the target.
+        # A Patient's links tell who was merged into whom, and stay as they were: one merged into the source still leads
+        # to it, and by it on to the target.
         if stored.type != _TYPE and paths:
             await _move(repository, stored, paths, target.id, RULE)
             moved.append([stored.type, stored.id, paths])
