@@ -16,7 +16,7 @@ from fhir_server.fhir.outcome import operation_outcome
 from fhir_server.interactions.clinic import Clinic
 from fhir_server.rest.encoding import packed, unpacked
 from fhir_server.rest.negotiate import JSON
-from fhir_server.rest.pipeline import Pipeline
+from fhir_server.rest.pipeline import Pipeline, without_traceback
 from fhir_server.rest.request import Request, Response
 from fhir_server.rest.respond import preflight
 from fhir_server.settings import Settings
@@ -70,7 +70,7 @@ class FhirEndpoint:
                 largest = self._settings.largest_body
                 body = unpacked(await _body(receive, headers, largest), headers, largest)
         except FhirError as error:
-            fault = error.with_traceback(None)  # which has this frame, a cycle
+            fault = without_traceback(error)
         except _Left:
             return
         request = Request(

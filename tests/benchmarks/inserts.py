@@ -49,9 +49,9 @@ class Inserts:
 
 def _statements(source: apsw.Connection, type_: str, id_: str) -> Iterator[tuple[str, Row]]:
     """An insert statement and its values for each row that the resource has, in whatever table."""
-    key, version = source.execute(
-        "SELECT key, version FROM resource WHERE type = ? AND id = ?", (type_, id_)
-    ).fetchone()  # type: ignore[misc]
+    row = source.execute("SELECT key, version FROM resource WHERE type = ? AND id = ?", (type_, id_)).fetchone()
+    assert row is not None
+    key, version = row
     entity = what(("entity", f"{type_}/{id_}"))
     number = next(row[0] for row in recent(source) if row[2] == entity)
     stands_for: dict[object, object] = {key: KEY, id_: ID, entity: ENTITY}

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.benchmarks import grants, growth
+from tests.benchmarks import grants, growth, transactions
 from tests.benchmarks.run import FIGURES, KINDS, main
 
 
@@ -28,6 +28,12 @@ async def test_a_token_and_its_grants_cost_at_most_sixty_microseconds(tmp_path: 
     """Of CPU time, once the token is known."""
     for caller, took in (await grants.measured(tmp_path, 1_000)).items():
         assert took < grants.MOST_IN_MICROSECONDS, caller
+
+
+def test_transactions_are_taken_and_counted(tmp_path: Path) -> None:
+    """Whole histories, over HTTP."""
+    found = transactions.measure(tmp_path, seconds=0.3, rounds=1, connections=2)
+    assert found["entries a second"] > 0
 
 
 def test_the_growth_of_searches_is_told(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:

@@ -5,7 +5,7 @@ import gc
 import logging
 import socket
 from collections.abc import AsyncIterator
-from typing import Any
+from typing import Any, cast
 
 import pytest
 import uvicorn
@@ -89,7 +89,7 @@ async def test_a_whole_response_is_one_write(monkeypatch: pytest.MonkeyPatch, po
                 written.append(data)
                 transport.write(data)
 
-        protocol_made(self, Told())  # type: ignore[arg-type]
+        protocol_made(self, cast(asyncio.Transport, Told()))
 
     monkeypatch.setattr(serving.OneSegment, "connection_made", connection_made)
     monkeypatch.setattr(logging.getLogger("uvicorn.access"), "handlers", [])  # else each response is logged

@@ -41,11 +41,11 @@ def rows_of(number: int, recorded: int, things: tuple[tuple[str, str], ...]) -> 
 
 
 @lru_cache(maxsize=2_048)  # who looked at a patient looks again
-def _in_columns(things: tuple[tuple[str, str], ...]) -> list[tuple[int | None, ...]]:
+def _in_columns(things: tuple[tuple[str, str], ...]) -> tuple[tuple[int | None, ...], ...]:
     whats = [what(thing) for thing in dict.fromkeys(things)]
     wide = len(_COLUMNS)
     rows = [whats[begin : begin + wide] for begin in range(0, len(whats), wide)]
-    return [(*row, *(None,) * (wide - len(row))) for row in rows]
+    return tuple((*row, *(None,) * (wide - len(row))) for row in rows)
 
 
 def add(connection: apsw.Connection, rows: Sequence[tuple[int | None, ...]]) -> None:

@@ -69,15 +69,14 @@ class SqliteStore:
     ) -> T:
         """Do `work` in one Unit. `quick` says that a read is a few look-ups, never worth another thread; none lags."""
         files = self._using(tenant)
-        if not write:
-            try:
-                return files.clinic.read_here(work, quick=quick)
-            except TakesLong:  # and then nothing came of it
-                pass
-        with files:
-            if write:
+        if write:
+            with files:
                 return await files.clinic.write(work)
+        try:
+            return files.clinic.read_here(work, quick=quick)
+        except TakesLong:
             loop = asyncio.get_running_loop()
+        with files:
             return await loop.run_in_executor(self._pool, files.clinic.read_in_pool, work)
 
     async def record(self, tenant: str, entries: Sequence[AuditEntry]) -> None:
