@@ -76,8 +76,8 @@ LETTERS = {
     "q": "query", "p": "patients", "h": "digest", "n": "count",
     "T": "transaction",
 }  # fmt: skip
-_ALIKE = 13
-# What the events of one caller's requests of a kind begin with alike: their first letters, up to the token's id.
+_ALIKE = 12
+# What the events of one caller's requests of a kind begin with alike: their first letters, before the token's id.
 _LEADING, _REST = list(LETTERS)[:_ALIKE], list(LETTERS)[_ALIKE:]
 _LEADING_VALUES = attrgetter(*[LETTERS[letter] for letter in _LEADING])
 _REST_VALUES = attrgetter(*[LETTERS[letter] for letter in _REST])

@@ -1,6 +1,6 @@
 """What the audit log is told of a request: one place for every interaction (IHE BALP; R-6.5, R-10.7)."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from fhir_server.audit import masking
 from fhir_server.audit.changes import events_of
@@ -13,7 +13,7 @@ from fhir_server.interactions.visibility import is_narrowed
 from fhir_server.rest.negotiate import media_type
 from fhir_server.rest.request import Request
 from fhir_server.rest.table import Found
-from fhir_server.store.protocol import Stored
+from fhir_server.store.protocol import AuditEntry, Stored
 
 # Which grant let a resource through, by type and id.
 Decided = Mapping[tuple[str, str], Grant]
@@ -61,6 +61,11 @@ class Recorder:
                 for patient, its in of_patient.items()
             ]
         return [self._seen_one(shown, decided)]
+
+    def entries(self, shown: Sequence[Stored], decided: Decided) -> Iterator[AuditEntry]:
+        """The entries of those events. Each is made when it is asked for: beside those of other requests, for half."""
+        for event in self.seen(shown, decided):
+            yield event.entry()
 
     def _seen_one(self, shown: Sequence[Stored], decided: Decided) -> Event:
         row, found = self._found.interaction, self._found

@@ -143,7 +143,7 @@ class Pipeline:
         if interaction.outside is not None:
             answer = await interaction.outside(replace(call, units=PipelineUnits(self._store, call, request.address)))
             if interaction.action:
-                await self._store.record(call.clinic.name, [event.entry() for event in recorder.seen((), {})])
+                await self._store.record(call.clinic.name, recorder.entries((), {}))
                 self._forget(call.clinic.name)
             return answer
 
@@ -162,8 +162,7 @@ class Pipeline:
         if answer.written and any(stored.type == search_parameters.TYPE for stored in answer.written):
             self._forget(clinic)
         if not done and interaction.action and (writes or self._server.settings.audit_reads):
-            seen = recorder.seen(answer.shown, decided)
-            await self._store.record(clinic, [event.entry() for event in seen])
+            await self._store.record(clinic, recorder.entries(answer.shown, decided))
         return answer
 
     async def refuse(

@@ -5,7 +5,7 @@ embedded store drives that coroutine to its end in its writer's thread, another 
 So work on a Unit awaits nothing but the Unit, and may run again from the start when a store has to retry.
 """
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol, TypeVar
 
@@ -236,8 +236,11 @@ class Store(Protocol):
         durable. Raises Unavailable when the store cannot do it now.
         """
 
-    async def record(self, tenant: str, entries: Sequence[AuditEntry]) -> None:
-        """Record what happened without a change (reads, refusals); durable at return."""
+    async def record(self, tenant: str, entries: Iterable[AuditEntry]) -> None:
+        """Record what happened without a change (reads, refusals); durable at return.
+
+        `entries` may be made as they are asked for, once, when they are written; what that raises is raised here.
+        """
 
     async def has(self, tenant: str) -> bool:
         """Whether there is a tenant of this name."""

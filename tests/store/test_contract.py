@@ -1,7 +1,7 @@
 """What every store promises (store/protocol.py): the same tests for each of them."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
@@ -371,6 +371,28 @@ async def test_audit_is_ordered_and_paged(store: Store) -> None:
         assert await _audited(store, id=each.id) == [each]
     for unknown in ("", "x", "c-", "c-x", "c-999", "-1", "c--1", "c-" + "9" * 30, "zz-1", "c-1-1", "c-²"):
         assert await _audited(store, id=unknown) == []
+
+
+async def test_entries_that_cannot_be_made_harm_nobody_else(store: Store) -> None:
+    """What making entries raises goes to whoever records them, and nothing of theirs is there; others' are."""
+
+    def failing() -> Iterator[AuditEntry]:
+        yield entry(1)
+        raise ArithmeticError
+
+    def good(number: int) -> Iterator[AuditEntry]:
+        yield entry(10 + number)
+        yield entry(20 + number)
+
+    told = await asyncio.gather(
+        store.record("demo", good(1)),
+        store.record("demo", failing()),
+        store.record("demo", iter(())),
+        store.record("demo", good(2)),
+        return_exceptions=True,
+    )
+    assert [type(each) for each in told] == [type(None), ArithmeticError, type(None), type(None)]
+    assert [each.recorded for each in await _audited(store)] == [22, 21, 12, 11]
 
 
 async def test_a_reading_unit_audits_nothing(store: Store) -> None:

@@ -26,8 +26,9 @@ class RecordingStore:
         return await self._store.run(tenant, recorded, write=write, quick=quick, may_lag=may_lag)
 
     async def record(self, tenant: str, entries: Any) -> None:
-        self.calls.append(f"record {len(entries)}")
-        await self._store.record(tenant, entries)
+        made = list(entries)
+        self.calls.append(f"record {len(made)}")
+        await self._store.record(tenant, made)
 
 
 class _RecordingUnit:

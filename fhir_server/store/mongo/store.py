@@ -5,7 +5,7 @@ connection string (docs/mongodb.md). A client is made when it is first needed, i
 """
 
 import secrets
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, TypeVar
 
 from pymongo import ReadPreference
@@ -78,11 +78,11 @@ class MongoStore:
 
         return await transaction.read(client, work, reading)
 
-    async def record(self, tenant: str, entries: Sequence[AuditEntry]) -> None:
+    async def record(self, tenant: str, entries: Iterable[AuditEntry]) -> None:
         """Record what happened without a change; durable at return."""
         await self._check(tenant)
-        if entries:
-            documents = [audit.document(tenant, self._suffix, self._ids, entry) for entry in entries]
+        documents = [audit.document(tenant, self._suffix, self._ids, entry) for entry in entries]
+        if documents:
             await self._parts()[2].record(documents)
 
     async def server_log(self, query: AuditQuery) -> Sequence[Recorded]:

@@ -6,7 +6,6 @@ newest or oldest first. `audit_block` has the times that lie in each.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
-from functools import lru_cache
 
 import apsw
 
@@ -26,6 +25,9 @@ _DIGITS = 19
 MOVED = "rx"
 _Row = tuple[int, int, bytes]  # recorded, number, packed body
 _COLUMNS = ("what_1", "what_2", "what_3", "what_4")
+_WIDE = len(_COLUMNS)
+# What fills a row up, by how many columns it has already.
+_NOTHING = [(None,) * (_WIDE - count) for count in range(_WIDE + 1)]
 _RECENT = " UNION ALL ".join(
     f"SELECT number, recorded, {column} AS what FROM audit_recent WHERE {column} IS NOT NULL" for column in _COLUMNS
 )
@@ -37,15 +39,12 @@ _FILE = f"""
 
 def rows_of(number: int, recorded: int, things: tuple[tuple[str, str], ...]) -> list[tuple[int | None, ...]]:
     """What an entry is found by, (kind, value), as rows of `audit_recent`."""
-    return [(number, recorded, *whats) for whats in _in_columns(things)]
-
-
-@lru_cache(maxsize=2_048)  # who looked at a patient looks again
-def _in_columns(things: tuple[tuple[str, str], ...]) -> tuple[tuple[int | None, ...], ...]:
-    whats = [what(thing) for thing in dict.fromkeys(things)]
-    wide = len(_COLUMNS)
-    rows = [whats[begin : begin + wide] for begin in range(0, len(whats), wide)]
-    return tuple((*row, *(None,) * (wide - len(row))) for row in rows)
+    whats = [what(thing) for thing in things]
+    if 0 < len(whats) <= _WIDE:  # nearly always; that a row names something twice does no harm
+        return [(number, recorded, *whats, *_NOTHING[len(whats)])]
+    whats = list(dict.fromkeys(whats))
+    rows = (whats[begin : begin + _WIDE] for begin in range(0, len(whats), _WIDE))
+    return [(number, recorded, *row, *_NOTHING[len(row)]) for row in rows]
 
 
 def add(connection: apsw.Connection, rows: Sequence[tuple[int | None, ...]]) -> None:

@@ -20,9 +20,11 @@ _TEXT, _UUID, _HEX, _REFERENCE, _VERSION, _NUMBER, _LIST = range(7)
 _COME_AGAIN = frozenset("etp")
 # In the place of the letters' name, the numbers of which begin at 1.
 _PLAIN = 0
+_SMALL = [bytes((number,)) for number in range(0x80)]
 _UUID_LENGTH = 36
 _UUID_FORM = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
-_HEX_FORM = re.compile(r"(?:[0-9a-f]{2}){4,120}")
+# In bytes; the length is written in one.
+_SHORTEST_HEX, _LONGEST_HEX = 4, 120
 _REFERENCE_FORM = re.compile(r"([A-Z][A-Za-z]{1,40})/([A-Za-z0-9\-.]{1,64})(?:/_history/([1-9][0-9]{0,17}))?")
 
 
@@ -30,10 +32,7 @@ def pack(body: bytes, names: Names) -> bytes:
     """The packed form."""
     members = _members(body)
     if members is not None and all(map(_is_packable, members, members.values())):
-        out = _begun("".join(members), {}, names)
-        for letter, value in members.items():
-            out += _value(letter, value, names)
-        return bytes(out)
+        return _begun("".join(members), members, names)
     return bytes((_PLAIN,)) + body
 
 
@@ -46,7 +45,7 @@ def pack_entry(entry: AuditEntry, names: Names) -> bytes:
     packed = names.heads.get(beginning)
     if packed is None:
         leading = orjson.loads(head + b"}")
-        packed = names.keep_head(beginning, bytes(_begun("".join((*leading, *rest)), leading, names)))
+        packed = names.keep_head(beginning, _begun("".join((*leading, *rest)), leading, names))
     forms, out = names.forms, [packed]
     for letter, value in rest.items():
         form = forms.get(value) if letter in _COME_AGAIN else None
@@ -54,21 +53,15 @@ def pack_entry(entry: AuditEntry, names: Names) -> bytes:
     return b"".join(out)
 
 
-def _begun(letters: str, leading: Mapping[str, Any], names: Names) -> bytearray:
+def _begun(letters: str, leading: Mapping[str, Any], names: Names) -> bytes:
     """The packed form of an entry with these members, up to the first that is not `leading`."""
-    out = bytearray()
-    _put_number(out, names.number(letters))
-    for letter, value in leading.items():
-        out += _value(letter, value, names)
-    return out
+    return _number(names.number(letters)) + b"".join(_value(*member, names) for member in leading.items())
 
 
 def _value(letter: str, value: Any, names: Names) -> bytes:
     """A member's value as it is written."""
     if letter.isupper():
-        out = bytearray()
-        _put_number(out, names.number(value))
-        return bytes(out)
+        return _number(names.number(value))
     if letter not in _COME_AGAIN:
         return _form(value, names)
     known = tuple(value) if type(value) is list else value
@@ -106,49 +99,59 @@ def _members(body: bytes) -> dict[str, Any] | None:
     return members if all(len(letter) == 1 for letter in members) else None
 
 
-def _put_number(out: bytearray, value: int) -> None:
+def _number(value: int) -> bytes:
+    """A number in sevens of bits, the lowest first."""
+    if value < 0x80:
+        return _SMALL[value]
+    out = bytearray()
     while value > 0x7F:
         out.append(value & 0x7F | 0x80)
         value >>= 7
     out.append(value)
+    return bytes(out)
 
 
 def _form(value: Any, names: Names) -> bytes:
     """A text, number or list of texts as it is written: by its kind."""
     if type(value) is str:
         return _text_form(value, names)
-    out = bytearray()
     if type(value) is int:
-        out.append(_NUMBER)
-        _put_number(out, value)
-    else:
-        out.append(_LIST)
-        _put_number(out, len(value))
-        for item in value:
-            out += _text_form(item, names)
-    return bytes(out)
+        return _SMALL[_NUMBER] + _number(value)
+    return _SMALL[_LIST] + _number(len(value)) + b"".join([_text_form(item, names) for item in value])
 
 
 def _text_form(text: str, names: Names) -> bytes:
-    if _HEX_FORM.fullmatch(text) is not None:
-        return bytes((_HEX, len(text) // 2)) + bytes.fromhex(text)
-    out = bytearray()
-    if len(text) == _UUID_LENGTH and _UUID_FORM.fullmatch(text) is not None:
-        out.append(_UUID)
-        out += bytes.fromhex(text.replace("-", ""))
-    elif "/" in text and (match := _REFERENCE_FORM.fullmatch(text)) is not None:
-        type_, id_, version = match.groups()
-        out.append(_REFERENCE if version is None else _VERSION)
-        _put_number(out, names.number(type_))
-        out += _text_form(id_, names)
-        if version is not None:
-            _put_number(out, int(version))
+    if "/" in text:
+        form = _reference_form(text, names)
+    elif len(text) == _UUID_LENGTH and _UUID_FORM.fullmatch(text) is not None:
+        form = _SMALL[_UUID] + bytes.fromhex(text.replace("-", ""))
     else:
+        form = _hex_form(text)
+    if form is None:
         encoded = text.encode()
-        out.append(_TEXT)
-        _put_number(out, len(encoded))
-        out += encoded
-    return bytes(out)
+        form = _SMALL[_TEXT] + _number(len(encoded)) + encoded
+    return form
+
+
+def _reference_form(text: str, names: Names) -> bytes | None:
+    match = _REFERENCE_FORM.fullmatch(text)
+    if match is None:
+        return None
+    type_, id_, version = match.groups()
+    named = _number(names.number(type_)) + _text_form(id_, names)
+    return _SMALL[_REFERENCE] + named if version is None else _SMALL[_VERSION] + named + _number(int(version))
+
+
+def _hex_form(text: str) -> bytes | None:
+    """The form of an even number of hexadecimal digits, in small letters; None for anything else."""
+    half, odd = divmod(len(text), 2)
+    if odd or not _SHORTEST_HEX <= half <= _LONGEST_HEX:
+        return None
+    try:
+        digits = bytes.fromhex(text)
+    except ValueError:
+        return None
+    return _SMALL[_HEX] + _SMALL[half] + digits if digits.hex() == text else None  # it may have had blanks
 
 
 def _is_packable(letter: str, value: Any) -> bool:

@@ -10,7 +10,7 @@ Several processes may have one DATA open. Files are opened when they are needed;
 import asyncio
 import os
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -79,7 +79,7 @@ class SqliteStore:
         with files:
             return await loop.run_in_executor(self._pool, files.clinic.read_in_pool, work)
 
-    async def record(self, tenant: str, entries: Sequence[AuditEntry]) -> None:
+    async def record(self, tenant: str, entries: Iterable[AuditEntry]) -> None:
         """Record what happened without a change; durable at return."""
         with self._using(tenant) as files:
             await files.audit.record(entries)

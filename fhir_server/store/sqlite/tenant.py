@@ -2,7 +2,7 @@
 
 import asyncio
 import fcntl
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from math import inf
 from pathlib import Path
 from queue import Empty, LifoQueue
@@ -209,9 +209,9 @@ class AuditFile:
         self._chain.begin()
         self._mark = self._chain.mark()
         self._looked_at = 0  # the length of the chain when entries were last filed, or not yet enough
-        self._appending: Appending[Sequence[AuditEntry]] = Appending(f"audit {folder.name}", self)
+        self._appending: Appending[Iterable[AuditEntry]] = Appending(f"audit {folder.name}", self)
 
-    def record(self, found: Sequence[AuditEntry]) -> "asyncio.Future[None]":
+    def record(self, found: Iterable[AuditEntry]) -> "asyncio.Future[None]":
         """Append entries; what is returned is done once they are durable."""
         return self._appending.submit(found)
 
@@ -221,7 +221,7 @@ class AuditFile:
         self._connection.close()
         self._lock.close()
 
-    def write(self, batch: Sequence[Job[Sequence[AuditEntry]]]) -> bool:
+    def write(self, batch: Sequence[Job[Iterable[AuditEntry]]]) -> bool:
         """Write a batch's rows in a transaction, which `sync` commits."""
         self._mark = self._chain.mark()
         try:
@@ -236,7 +236,7 @@ class AuditFile:
             return False
         return True
 
-    def sync(self, batch: Sequence[Job[Sequence[AuditEntry]]]) -> None:
+    def sync(self, batch: Sequence[Job[Iterable[AuditEntry]]]) -> None:
         """Commit what was written."""
         try:
             with unavailable_on_failure():
@@ -249,10 +249,10 @@ class AuditFile:
         except BaseException as error:  # noqa: BLE001 - whatever it is, every job of the batch is told
             self._undo(batch, error)
 
-    def _extend(self, batch: Sequence[Job[Sequence[AuditEntry]]]) -> None:
-        self._chain.extend([entry for job in batch for entry in job.input])
+    def _extend(self, batch: Sequence[Job[Iterable[AuditEntry]]]) -> None:
+        self._chain.extend([entry for job in batch for entry in _made(job)])
 
-    def _write_late(self, batch: Sequence[Job[Sequence[AuditEntry]]]) -> None:
+    def _write_late(self, batch: Sequence[Job[Iterable[AuditEntry]]]) -> None:
         self._connection.set_busy_timeout(BUSY_TIMEOUT_MILLISECONDS)
         try:
             self._connection.execute("BEGIN IMMEDIATE")
@@ -260,12 +260,25 @@ class AuditFile:
             self._connection.set_busy_timeout(0)
         self._extend(batch)
 
-    def _undo(self, batch: Sequence[Job[Sequence[AuditEntry]]], error: BaseException) -> None:
+    def _undo(self, batch: Sequence[Job[Iterable[AuditEntry]]], error: BaseException) -> None:
         if self._connection.in_transaction:
             self._connection.execute("ROLLBACK")
         self._chain.restore(self._mark)
         for job in batch:
             job.error = error
+
+
+def _made(job: Job[Iterable[AuditEntry]]) -> Sequence[AuditEntry]:
+    """A job's entries, none when they cannot be made: the others of its batch do without them.
+
+    They are made here, one after another: between other steps of a request each would take twice the time, for the
+    processor then has to fetch everything again.
+    """
+    try:
+        return list(job.input)
+    except Exception as error:  # noqa: BLE001 - it is the job's own, and goes to whoever asked for it
+        job.error = error
+        return ()
 
 
 def _claim(folder: Path) -> tuple[int, IO[bytes]]:
