@@ -151,7 +151,7 @@ class _Identities:
         resource = each.resource
         if self.replaced and isinstance(resource, dict):
             resource = links.rewritten(resource, self.replaced, self.call.clinic.server.elements)
-        made = replace(each, resource=resource)
+        made = each if resource is each.resource else replace(each, resource=resource)
         match = self.there.get(each.place)
         if each.method not in ("PUT", "PATCH") or not each.is_conditional:
             return made

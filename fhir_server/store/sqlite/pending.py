@@ -5,10 +5,11 @@ and some dozen statements. So rows wait here, a Unit that fails forgets its own,
 statement must see them, or where a Unit writes something else.
 """
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 import apsw
 
+from fhir_server.fhir.clock import Micros
 from fhir_server.search.plan import Entries
 from fhir_server.store.protocol import AuditEntry, Stored
 from fhir_server.store.sqlite.chain import Chain
@@ -61,17 +62,25 @@ class Pending:
 
 
 class Writing:
-    """The rows that wait in a file's open transaction: those of the Units that are done, and of the one at work."""
+    """The rows that wait in a file's open transaction: those of the Units that are done, and of the one at work.
+
+    The file is asked for little meanwhile, for at each statement the thread may lose the interpreter to the event
+    loop's. So `kept` are the values, with their expiry, that Units have looked up; and an id that is expected to be new
+    is taken for new. If it is not, its row is refused, and each Unit done again by itself while Writing `looks_first`.
+    """
 
     def __init__(self, connection: apsw.Connection, chain: Chain) -> None:
         self._connection, self._chain = connection, chain
         self._mark = chain.mark()
+        self.kept: dict[tuple[str, str], tuple[bytes, Micros | None] | None] = {}
+        self.looks_first = False
         self.reset()
 
     def reset(self) -> None:
-        """Forget all; the transaction is over."""
+        """Forget all; a transaction begins."""
         self._done, self._own = Pending(), Pending()
         self._is_open = False
+        self.kept.clear()
 
     def current(self, type_: str, id_: str) -> Stored | None:
         """The current version of a resource, if it waits here."""
@@ -84,7 +93,9 @@ class Writing:
     def put(self, stored: Stored, entries: Entries, *, is_new: bool) -> None:
         """Take in a version."""
         own = self._own
-        own.current[stored.type, stored.id] = replace(stored, method="")
+        own.current[stored.type, stored.id] = Stored(
+            stored.type, stored.id, stored.version, stored.updated, stored.body, stored.key, stored.patients
+        )
         own.versions[stored.type, stored.id, stored.version] = stored
         own.entries[stored.key] = (stored.type, entries)
         if is_new:
@@ -133,6 +144,7 @@ class Writing:
             self._chain.restore(self._mark)
             self._is_open = False
         self._own = Pending()
+        self.kept.clear()
 
     def flush(self) -> None:
         """Write all that is done."""

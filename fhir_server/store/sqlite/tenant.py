@@ -163,6 +163,7 @@ class ClinicFile:
         try:
             with unavailable_on_failure():
                 self._writer_connection.execute("BEGIN IMMEDIATE")
+                self._writing.reset()
                 self._chain.begin()
                 self._chain.file()
                 for job in batch:
@@ -172,25 +173,28 @@ class ClinicFile:
         except BaseException as error:  # noqa: BLE001 - whatever it is, every job of the batch is told
             if self._writer_connection.in_transaction:
                 self._writer_connection.execute("ROLLBACK")
-            self._writing.reset()
             self._chain.abandon()
             for job in batch:
                 job.result, job.error = None, error
-            if isinstance(error, apsw.ConstraintError) and len(batch) > 1:
+            if isinstance(error, apsw.ConstraintError) and not self._writing.looks_first:
                 self._commit_each(batch)
 
     def _commit_each(self, batch: Sequence[Job[Work[Any]]]) -> None:
         """Find out whose rows they were that cannot be stored, and commit the others."""
+        self._writing.looks_first = True
         for job in batch:
             job.error = None
             self._commit([job])
+        self._writing.looks_first = False
 
     def _do(self, job: Job[Work[Any]]) -> None:
         try:
             job.result = drive(job.input, self._unit)
         except (apsw.FullError, apsw.IOError):
             raise  # the whole transaction is lost
-        except BaseException as error:  # noqa: BLE001 - it is the job's own, and goes to whoever asked for it
+        except BaseException as error:  # it is the job's own, and goes to whoever asked for it
+            if isinstance(error, apsw.ConstraintError) and not self._writing.looks_first:
+                raise
             job.error = error
             self._writing.abandon()
         else:

@@ -103,13 +103,15 @@ class SqliteUnit:
 
     async def put(self, put: Put) -> Stored:
         """Store a version with its index entries and a change for the outbox. Raises VersionConflict."""
-        before = self._read(put.type, put.id)
+        writing = self._for_writing
+        is_trusted = put.expected == 0 and not writing.looks_first
+        before = writing.current(put.type, put.id) if is_trusted else self._read(put.type, put.id)
         current = before.version if before is not None else 0
         if current != put.expected:
             raise VersionConflict(current)
         key = before.key if before is not None else self._ids.creation_key()
         stored = Stored(put.type, put.id, current + 1, put.updated, put.body, key, put.patients, put.method)
-        self._for_writing.put(stored, put.entries, is_new=before is None)
+        writing.put(stored, put.entries, is_new=before is None)
         return stored
 
     async def reindex(self, stored: Stored, entries: Entries) -> None:
@@ -210,20 +212,23 @@ class SqliteUnit:
             "ON CONFLICT (kind, name) DO UPDATE SET value = excluded.value, expires = excluded.expires",
             (kind, name, value, expires),
         )
+        self._for_writing.kept.pop((kind, name), None)
 
     async def peek(self, kind: str, name: str) -> bytes | None:
         """A kept value that has not expired."""
-        row = self._connection.execute(
-            "SELECT value FROM kept WHERE kind = ? AND name = ? AND (expires IS NULL OR expires > ?)",
-            (kind, name, self._clock()),
-        ).fetchone()
-        return row[0] if row is not None else None
+        known = self._writing.kept if self._writing is not None else {}
+        if (kind, name) not in known:
+            sql = "SELECT value, expires FROM kept WHERE kind = ? AND name = ?"
+            known[kind, name] = self._connection.execute(sql, (kind, name)).fetchone()
+        value, expires = known[kind, name] or (None, None)
+        return value if expires is None or expires > self._clock() else None
 
     async def take(self, kind: str, name: str) -> bytes | None:
         """Remove a kept value and return it; None when it is gone or has expired."""
         value = await self.peek(kind, name)
         self._for_writing.open()
         self._connection.execute("DELETE FROM kept WHERE kind = ? AND name = ?", (kind, name))
+        self._for_writing.kept.pop((kind, name), None)
         return value
 
     async def kept(self, kind: str) -> Sequence[tuple[str, bytes]]:

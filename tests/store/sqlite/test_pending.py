@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ import pytest
 
 from fhir_server.fhir.clock import Ids
 from fhir_server.search.plan import Entries, Query, Test, Token
-from fhir_server.store.protocol import AuditEntry, AuditQuery, HistoryQuery, Put, Unit
+from fhir_server.store.protocol import AuditEntry, AuditQuery, HistoryQuery, Put, Unit, VersionConflict
 from fhir_server.store.sqlite.store import SqliteStore
 from tests.harness import SteppingClock
 
@@ -22,13 +23,14 @@ def _put(id_: str, expected: int = 0, code: str | None = "a") -> Put:
     return Put("Slot", id_, expected, expected, b'{"v":%d}' % expected, entries, "PUT")
 
 
-def _together(folder: Path, *works: Steps) -> list[Any]:
+def _together(folder: Path, *works: Steps, clock: SteppingClock | None = None) -> list[Any]:
     """What Units give that are submitted in one turn of the loop, and so are one batch."""
+    clock = clock or SteppingClock()
 
     async def run() -> list[Any]:
-        clock = SteppingClock()
         store = SqliteStore(folder, clock, Ids(clock))
-        await store.create_tenant("t")
+        if not await store.has("t"):
+            await store.create_tenant("t")
         try:
             running = [store.run("t", work, write=True) for work in works]
             return await asyncio.gather(*running, return_exceptions=True)
@@ -75,6 +77,7 @@ def test_a_unit_that_fails_leaves_the_others_and_nothing_of_its_own(tmp_path: Pa
             assert await _found(unit, "a") == ["good", "bad"]
         if step == "keep":
             await unit.keep("k", "n", b"v")
+            assert await unit.peek("k", "n") == b"v"
         await unit.put(_put("worse"))
         raise LookupError
 
@@ -101,3 +104,37 @@ def test_a_row_that_is_refused_fails_the_unit_that_it_belongs_to(tmp_path: Path)
     first, error, found = _together(tmp_path, good, bad, later)
     assert isinstance(error, apsw.ConstraintError)
     assert (first, found) == (1, ["good"])
+
+
+@pytest.mark.parametrize("step", ["", "search"])
+def test_an_id_that_is_not_new_is_told_to_the_unit_that_expects_it_new(tmp_path: Path, step: str) -> None:
+    """It is taken for new until its row is refused; then the Units of its batch are done again, one by one."""
+
+    async def put(unit: Unit, id_: str) -> int:
+        return (await unit.put(_put(id_))).version
+
+    async def bad(unit: Unit) -> list[Any]:
+        try:
+            await unit.put(_put("1", code="b"))
+            if step == "search":  # which has the row written, and refused, at once
+                await _found(unit, "b")
+        except VersionConflict as conflict:
+            return [conflict.current, await _found(unit, "a"), await _found(unit, "b")]
+        return ["not refused"]
+
+    _together(tmp_path, partial(put, id_="1"))
+    results = _together(tmp_path, partial(put, id_="2"), bad, partial(put, id_="3"), partial(put, id_="1"))
+    assert results[:3] == [1, [1, ["1", "2"], []], 1]
+    assert isinstance(results[3], VersionConflict)
+
+
+def test_a_kept_value_that_was_looked_up_expires_all_the_same(tmp_path: Path) -> None:
+    clock = SteppingClock()
+
+    async def work(unit: Unit) -> list[bytes | None]:
+        await unit.keep("k", "n", b"v", clock.now + 10)
+        found = [await unit.peek("k", "n")]
+        clock.advance(10)
+        return [*found, await unit.peek("k", "n"), await unit.take("k", "n")]
+
+    assert _together(tmp_path, work, clock=clock) == [[b"v", None, None]]
