@@ -51,10 +51,10 @@ class PipelineEntries:
         call = receive.entry_call(entry, self._clinic, self._access, found)
         if found.interaction.handler is None:
             raise BadRequest("This operation is more than one Unit, and so no part of a transaction.")
-        recorder = events.Recorder(self._server.clock, self._as_request(entry), self._access, found)
+        recorder = events.Recorder(self._as_request(entry), self._access, found)
         answer, done, decided = await handled(call, found, recorder, unit, self._request.address)
         if not done and found.interaction.action and (found.interaction.writes or self._server.settings.audit_reads):
-            done = recorder.seen(answer.shown, decided)
+            done = recorder.seen(answer.shown, decided, self._server.clock())
         for event in done:
             await unit.audit(event.entry())
         return answer

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from fhir_server.audit import masking
 from fhir_server.audit.changes import events_of
 from fhir_server.audit.event import Event
-from fhir_server.fhir.clock import Clock, Micros
+from fhir_server.fhir.clock import Micros
 from fhir_server.fhir.errors import FhirError
 from fhir_server.interactions.access import Access, Grant
 from fhir_server.interactions.changes import Change, Noted
@@ -23,26 +23,26 @@ _FORM = "application/x-www-form-urlencoded"
 
 
 class Recorder:
-    """Makes the events of one request."""
+    """Makes the events of one request; `now` is when it was done."""
 
-    def __init__(self, clock: Clock, request: Request, access: Access, found: Found) -> None:
-        self._clock, self._request, self._access, self._found = clock, request, access, found
+    def __init__(self, request: Request, access: Access, found: Found) -> None:
+        self._request, self._access, self._found = request, access, found
 
-    def changes(self, changes: Sequence[Change], decided: Decided) -> list[Event]:
+    def changes(self, changes: Sequence[Change], decided: Decided, now: Micros) -> list[Event]:
         """One event for each version that was stored, those that followed by a rule included."""
-        return events_of(changes, self._event("", "", (self._rule(), "")), decided) if changes else []
+        return events_of(changes, self._event("", "", (self._rule(), ""), now), decided)
 
-    def noted(self, noted: Sequence[Noted]) -> list[Event]:
+    def noted(self, noted: Sequence[Noted], now: Micros) -> list[Event]:
         """What handlers had the audit told beside the changes."""
         return [
             self._event(
-                each.subtype, "E", (each.rule, each.purpose),
+                each.subtype, "E", (each.rule, each.purpose), now,
                 entity=each.entity, patients=each.patients, description=each.description,
             )
             for each in noted
         ]  # fmt: skip
 
-    def seen(self, shown: Sequence[Stored], decided: Decided) -> list[Event]:
+    def seen(self, shown: Sequence[Stored], decided: Decided, now: Micros) -> list[Event]:
         """The events of a read, or of a search: one for each patient whose data were found.
 
         Each tells the grants that let through what was found of that patient.
@@ -55,19 +55,19 @@ class Recorder:
                     of_patient.setdefault(patient, []).append(stored)
             name, query = row.event, _query(self._request, found)
             if not of_patient:
-                return [self._event(name, "E", self._through(shown, decided), query=query)]
+                return [self._event(name, "E", self._through(shown, decided), now, query=query)]
             return [
-                self._event(name, "E", self._through(its, decided), query=query, patients=(patient,))
+                self._event(name, "E", self._through(its, decided), now, query=query, patients=(patient,))
                 for patient, its in of_patient.items()
             ]
-        return [self._seen_one(shown, decided)]
+        return [self._seen_one(shown, decided, now)]
 
-    def entries(self, shown: Sequence[Stored], decided: Decided) -> Iterator[AuditEntry]:
+    def entries(self, shown: Sequence[Stored], decided: Decided, now: Micros) -> Iterator[AuditEntry]:
         """The entries of those events. Each is made when it is asked for: beside those of other requests, for half."""
-        for event in self.seen(shown, decided):
+        for event in self.seen(shown, decided, now):
             yield event.entry()
 
-    def _seen_one(self, shown: Sequence[Stored], decided: Decided) -> Event:
+    def _seen_one(self, shown: Sequence[Stored], decided: Decided, now: Micros) -> Event:
         row, found = self._found.interaction, self._found
         action, query = row.action, ""
         entity = f"{found.type}/{found.id}" if found.type and found.id else ""
@@ -85,7 +85,7 @@ class Recorder:
         if not patients and found.type == "Patient" and row.name == "operation":
             patients = (found.id,)
         through = self._through(shown, decided)
-        return self._event(row.event, action, through, entity=entity, query=query, patients=patients)
+        return self._event(row.event, action, through, now, entity=entity, query=query, patients=patients)
 
     def _through(self, shown: Sequence[Stored], decided: Decided) -> tuple[str, str]:
         """The grants that let through what was found: their rules, those with a purpose of their own first, and it."""
@@ -113,6 +113,7 @@ class Recorder:
         subtype: str,
         action: str,
         through: tuple[str, str],
+        now: Micros,
         *,
         entity: str = "",
         query: str = "",
@@ -122,7 +123,7 @@ class Recorder:
         """An event of this request; `through` are the rules that decided, and the purpose of them."""
         agent, request, found = self._access.agent, self._request, self._found
         return Event(
-            subtype, action, "0", self._clock(), agent.client_id, agent.fhir_user, agent.name, agent.role,
+            subtype, action, "0", now, agent.client_id, agent.fhir_user, agent.name, agent.role,
             agent.token_id, request.address, request.request_id, correlation(request), entity, 0, query,
             patients, through[0], description, purpose=through[1], booking=booking(found),
             transaction=found.interaction.transaction,

@@ -139,11 +139,11 @@ class Pipeline:
         interaction = found.interaction
         if interaction.prepare is not None:
             call = replace(call, body=interaction.prepare(call))
-        recorder = events.Recorder(self._server.clock, request, call.access, found)
+        recorder = events.Recorder(request, call.access, found)
         if interaction.outside is not None:
             answer = await interaction.outside(replace(call, units=PipelineUnits(self._store, call, request.address)))
             if interaction.action:
-                await self._store.record(call.clinic.name, recorder.entries((), {}))
+                await self._store.record(call.clinic.name, recorder.entries((), {}, self._server.clock()))
                 self._forget(call.clinic.name)
             return answer
 
@@ -162,7 +162,8 @@ class Pipeline:
         if answer.written and any(stored.type == search_parameters.TYPE for stored in answer.written):
             self._forget(clinic)
         if not done and interaction.action and (writes or self._server.settings.audit_reads):
-            await self._store.record(clinic, recorder.entries(answer.shown, decided))
+            # The time is that of now: the entries are made once the log's file can be written.
+            await self._store.record(clinic, recorder.entries(answer.shown, decided, self._server.clock()))
         return answer
 
     async def refuse(
@@ -216,10 +217,10 @@ async def handled(
     repository = Repository(unit, call.clinic, call.access, address=address)
     answer = await found.interaction.handler(call, repository)
     answer.headers |= repository.headers
-    changes = repository.changes
-    if changes and not answer.written:
-        answer.written = [change.stored for change in changes]
-    done = recorder.changes(changes, repository.decided)
+    changes, done = repository.changes, []
+    if changes:
+        answer.written = answer.written or [change.stored for change in changes]
+        done = recorder.changes(changes, repository.decided, call.clinic.server.clock())
     if repository.noted:
-        done += recorder.noted(repository.noted)
+        done += recorder.noted(repository.noted, call.clinic.server.clock())
     return answer, done, repository.decided

@@ -205,13 +205,13 @@ async def _store(parts: Parts, resources: Iterator[Resource]) -> None:
     access = Access(Agent("administrator", name="seed"), dict.fromkeys(types, (Grant(frozenset("cruds")),)))
     row = next(row for row in TABLE if row.name == "create")
     request = Request("POST", TENANT, (), "", {}, b"", "", "seed")
-    recorder = Recorder(system_clock, request, access, Found(row))
+    recorder = Recorder(request, access, Found(row))
 
     async def work(unit: Unit, batch: Iterable[Resource]) -> None:
         repository = Repository(unit, clinic, access)
         for resource in batch:
             await repository.create(resource, id_=resource["id"])
-        for event in recorder.changes(repository.changes, repository.decided):
+        for event in recorder.changes(repository.changes, repository.decided, system_clock()):
             await unit.audit(event.entry())
 
     while batch := list(islice(resources, _BATCH)):
