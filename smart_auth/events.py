@@ -1,5 +1,6 @@
 """Events of the authorization server as audit events (IHE BALP; IHE IUA ITI-71; DICOM 110122 and 110123)."""
 
+from fhir_server.audit import masking
 from fhir_server.audit.event import Event
 from smart_auth.services import AuthEvent
 
@@ -36,6 +37,6 @@ def _event(event: AuthEvent, patients: tuple[str, ...]) -> Event:
 
 def _query(event: AuthEvent) -> str:
     if event.query:
-        return f"GET {event.query}"
+        return masking.visible(f"GET {event.query}")
     parts = {"grant_type": event.grant_type, "scope": event.scope, "method": event.method}
     return " ".join(f"{name}={value}" for name, value in parts.items() if value)

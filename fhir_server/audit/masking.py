@@ -17,6 +17,13 @@ _NAMES = re.compile(r"(?i)token|secret|passw|assertion|verifier|api[-_]?key|auth
 _SHAPES = re.compile(
     r"eyJ[A-Za-z0-9_-]{8,}(?:\.[A-Za-z0-9_-]*)*|\bpr\.[A-Za-z0-9_-]{16,}|(?i:\b(?:bearer|basic)(?:\s|\+|%20)+[^\s&]+)"
 )
+# No string of FHIR has these (R4 datatypes.html#string), nor has a URL.
+_CONTROLS = {code: f"%{code:02X}" for code in (*range(32), 127)}
+
+
+def visible(given: str) -> str:
+    """A text with its control characters as a URL has them."""
+    return given if given.isprintable() else given.translate(_CONTROLS)
 
 
 def text(given: str) -> str:

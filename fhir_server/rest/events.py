@@ -196,4 +196,4 @@ def _query(request: Request, found: Found | None) -> str:
         text += f"?{masking.pairs(request.query)}"
     if found is not None and found.interaction.body == "form" and media_type(request.headers) == _FORM:
         text += f" {masking.pairs(request.body.decode('utf-8', 'replace'))}"
-    return text[:_LONGEST_QUERY]
+    return masking.visible(text)[:_LONGEST_QUERY]

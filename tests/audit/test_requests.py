@@ -7,8 +7,10 @@ import pytest
 from fhir_server.audit.event import Event
 from fhir_server.audit.render import audit_event
 from fhir_server.store.protocol import AuditEntry
+from smart_auth.events import to_events
+from smart_auth.services import AuthEvent
 from tests.audit import balp
-from tests.harness import MINUTE, Harness
+from tests.harness import FORM, MINUTE, Harness
 
 BASE = "http://fhir.test/demo/fhir"
 
@@ -38,3 +40,28 @@ async def test_the_time_is_that_of_the_request_however_late_it_is_written(
     monkeypatch.setattr(clinic.parts.store, "record", late)
     assert (await clinic.get("Patient/anna", "dr-lee")).status_code == 200
     assert [event.recorded for event in await clinic.events() if event.subtype == "read"] == [asked]
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "form", "told"),
+    [
+        ("GET", "Patient/%00abc", None, "GET Patient/%00abc"),
+        ("GET", "Patient/a%0Ab%7F%C3%A9", None, "GET Patient/a%0Ab%7Fé"),
+        ("POST", "Slot/_search", b"status=\x01free\x1f", "POST Slot/_search status=%01free%1F"),
+    ],
+)
+async def test_control_characters_are_told_as_a_url_has_them(
+    clinic: Harness, method: str, path: str, form: bytes | None, told: str
+) -> None:
+    """FHIR R4 datatypes.html#string: a string has no code points below 32 but tab and line ends."""
+    await clinic.token("dr-lee")
+    count = len(await clinic.events())
+    headers = {"Content-Type": FORM} if form else {}
+    await clinic.send(method, path, "dr-lee", content=form, headers=headers)
+    assert [event.query for event in await _events_since(clinic, count)] == [told]
+
+
+def test_control_characters_in_a_choice_of_patient_are_told_so_as_well() -> None:
+    """The login's own search for a patient."""
+    (event,) = to_events(AuthEvent("demo", 1, "patient-search", "done", query="Patient?name=\x0banna"))
+    assert event.query == "GET Patient?name=%0Banna"
