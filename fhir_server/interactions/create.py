@@ -15,4 +15,7 @@ async def handle(call: Call, repository: Repository) -> Answer:
         if found is not None:
             return answer_with(call, repository, found, 200, letter="s")
     stored = await once(call, repository, call.type, lambda: repository.create(call.body, id_=call.id or None))
-    return answer_with(call, repository, stored, 201)
+    answer = answer_with(call, repository, stored, 201)
+    if not repository.changes:  # a repeat: what the first request stored is shown again
+        answer.shown = (stored,)
+    return answer

@@ -69,15 +69,15 @@ class Recorder:
 
     def _seen_one(self, shown: Sequence[Stored], decided: Decided, now: Micros) -> Event:
         row, found = self._found.interaction, self._found
-        action, query = row.action, ""
+        subtype, action, query = row.event, row.action, ""
         entity = f"{found.type}/{found.id}" if found.type and found.id else ""
         if row.name != "read" and row.name != "vread":
             query = _query(self._request, found)
         if len(shown) == 1:
             stored = shown[0]
             patients = stored.patients
-            if row.writes and not found.id:  # a condition found it, and nothing was written
-                action, entity, query = "R", f"{stored.type}/{stored.id}", ""
+            if row.writes and not found.id:  # a condition found it, or it is a repeat: nothing was written
+                subtype, action, entity, query = "read", "R", f"{stored.type}/{stored.id}", ""
             if entity:
                 entity = f"{entity}/_history/{stored.version}"
         else:
@@ -85,7 +85,7 @@ class Recorder:
         if not patients and found.type == "Patient" and row.name == "operation":
             patients = (found.id,)
         through = self._through(shown, decided)
-        return self._event(row.event, action, through, now, entity=entity, query=query, patients=patients)
+        return self._event(subtype, action, through, now, entity=entity, query=query, patients=patients)
 
     def _through(self, shown: Sequence[Stored], decided: Decided) -> tuple[str, str]:
         """The grants that let through what was found: their rules, those with a purpose of their own first, and it."""

@@ -1,6 +1,7 @@
 """What single requests are recorded as: their time, whom a search is about, entries of Bundles, repeats (R-6.5)."""
 
 from collections.abc import Iterable
+from typing import Any
 
 import pytest
 
@@ -65,3 +66,23 @@ def test_control_characters_in_a_choice_of_patient_are_told_so_as_well() -> None
     """The login's own search for a patient."""
     (event,) = to_events(AuthEvent("demo", 1, "patient-search", "done", query="Patient?name=\x0banna"))
     assert event.query == "GET Patient?name=%0Banna"
+
+
+def _note(**more: Any) -> dict[str, Any]:
+    whose = {"subject": {"reference": "Patient/anna"}}
+    return {"resourceType": "Observation", "status": "final", "code": {"text": "pulse"}, **whose, **more}
+
+
+@pytest.mark.parametrize("header", ["Idempotency-Key", "If-None-Exist"])
+async def test_a_repeated_creation_is_a_read_of_what_is_there(clinic: Harness, header: str) -> None:
+    """Nothing was created, and the caller was shown somebody's data: whose, and which."""
+    note, headers = _note(identifier=[{"value": "n1"}]), {header: "identifier=n1"}
+    made = await clinic.create(note, "dr-lee", headers=headers)
+    count = len(await clinic.events())
+    again = await clinic.create(note, "dr-lee", headers=headers)
+    assert again.json() == made.json()
+    (event,) = await _events_since(clinic, count)
+    entity = f"Observation/{made.json()['id']}/_history/1"
+    assert (event.subtype, event.action, event.entity, event.query) == ("read", "R", entity, "")
+    assert event.patients == ("anna",)
+    assert event.rule.startswith("R-7.12 ")

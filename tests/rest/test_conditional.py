@@ -31,7 +31,7 @@ async def test_conditional_create_makes_one_and_then_finds_it(harness: Harness) 
     assert again.headers["location"] == first.headers["location"]
     assert again.json() == first.json()
     assert await harness.versions() == 1
-    assert [(e.subtype, e.action) for e in await harness.events()] == [("create", "C"), ("create", "R")]
+    assert [(e.subtype, e.action) for e in await harness.events()] == [("create", "C"), ("read", "R")]
 
 
 async def test_several_matches_are_412_and_change_nothing(harness: Harness) -> None:
