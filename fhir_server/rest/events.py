@@ -10,6 +10,7 @@ from fhir_server.fhir.errors import FhirError
 from fhir_server.interactions.access import Access, Grant
 from fhir_server.interactions.changes import Change, Noted
 from fhir_server.interactions.visibility import is_narrowed
+from fhir_server.rest import subjects
 from fhir_server.rest.negotiate import media_type
 from fhir_server.rest.request import Request
 from fhir_server.rest.table import Found
@@ -43,16 +44,18 @@ class Recorder:
         ]  # fmt: skip
 
     def seen(self, shown: Sequence[Stored], decided: Decided, now: Micros) -> list[Event]:
-        """The events of a read, or of a search: one for each patient whose data were found.
+        """The events of a read, or of a search: one for each patient whose data were found or asked for.
 
         Each tells the grants that let through what was found of that patient.
         """
         row, found = self._found.interaction, self._found
-        if row.action == "E" and not found.id:
+        if row.action == "E" and (not found.id or found.other):
             of_patient: dict[str, list[Stored]] = {}
             for stored in shown:
                 for patient in stored.patients:
                     of_patient.setdefault(patient, []).append(stored)
+            for patient in _asked(self._request, found):
+                of_patient.setdefault(patient, [])
             name, query = row.event, _query(self._request, found)
             if not of_patient:
                 return [self._event(name, "E", self._through(shown, decided), now, query=query)]
@@ -82,8 +85,13 @@ class Recorder:
                 entity = f"{entity}/_history/{stored.version}"
         else:
             patients = _patients_of(shown)
-        if not patients and found.type == "Patient" and row.name == "operation":
-            patients = (found.id,)
+        if not patients:
+            if found.type == "Patient" and row.name == "operation":
+                patients = (found.id,)
+            elif query:
+                patients = _asked(self._request, found)
+                if row.name == "delete":  # its condition found nothing
+                    subtype, action = "search-type", "E"
         through = self._through(shown, decided)
         return self._event(subtype, action, through, now, entity=entity, query=query, patients=patients)
 
@@ -139,6 +147,13 @@ def told_together(grants: Iterable[Grant]) -> str:
     return "; ".join(dict.fromkeys(grant.rule for grant in grants))
 
 
+def _sought(request: Request, found: Found) -> tuple[str, tuple[str, ...]]:
+    """What a request that was refused is about, if that is one resource, and whom it is about."""
+    if not found.type or not found.id or found.other:
+        return "", _asked(request, found)
+    return f"{found.type}/{found.id}", (found.id,) if found.type == "Patient" else ()
+
+
 def denied_by(access: Access, found: Found | None, error: FhirError) -> str:
     """The rule that refused: none granted it, or the resource is outside of the rows of those that would."""
     if error.status == 401:
@@ -155,7 +170,7 @@ def refusal(now: Micros, request: Request, access: Access, found: Found | None, 
     """The event of a refused (outcome 4) or failed (8) request. It tells what was asked, never what is there."""
     agent = access.agent
     row = found.interaction if found is not None else None
-    entity = f"{found.type}/{found.id}" if found is not None and found.type and found.id else ""
+    entity, patients = _sought(request, found) if found is not None else ("", ())
     return Event(
         row.event if row is not None else "unknown",
         (row.action if row is not None else "") or "E",
@@ -164,7 +179,7 @@ def refusal(now: Micros, request: Request, access: Access, found: Found | None, 
         agent.client_id, agent.fhir_user, agent.name, agent.role, agent.token_id,
         request.address, request.request_id, correlation(request), entity,
         query="" if entity else _query(request, found),
-        patients=(found.id,) if found is not None and found.type == "Patient" and entity else (),
+        patients=patients,
         booking=booking(found),
         description=f"{error.status} {error.issues[0].code}",
         rule=denied_by(access, found, error),
@@ -189,11 +204,24 @@ def correlation(request: Request) -> str:
     return parts[1] if len(parts) == 4 and len(parts[1]) == 32 else ""
 
 
+def _asked(request: Request, found: Found) -> tuple[str, ...]:
+    """The patients whom the criteria of a search name."""
+    return subjects.asked(found, request.tenant, f"{request.query}&{_form(request, found)}")
+
+
+def _form(request: Request, found: Found | None) -> str:
+    """The form of a POST search; '' where there is none."""
+    if found is None or found.interaction.body != "form" or media_type(request.headers) != _FORM:
+        return ""
+    return request.body.decode("utf-8", "replace")
+
+
 def _query(request: Request, found: Found | None) -> str:
     """Method and URL below the base, with a POST search's form."""
     text = masking.text(f"{request.method} {'/'.join(request.segments)}")
     if request.query:
         text += f"?{masking.pairs(request.query)}"
-    if found is not None and found.interaction.body == "form" and media_type(request.headers) == _FORM:
-        text += f" {masking.pairs(request.body.decode('utf-8', 'replace'))}"
+    form = _form(request, found)
+    if form:
+        text += f" {masking.pairs(form)}"
     return masking.visible(text)[:_LONGEST_QUERY]

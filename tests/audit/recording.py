@@ -278,9 +278,19 @@ def search(self: Recorder) -> Ask:
 
 
 def search_log(self: Recorder) -> Ask:
-    path = f"AuditEvent?patient=p{self.chance.randrange(PATIENTS)}&_count=1"
-    line = self.line("auditing", "search-type", "E", query=f"GET {path}")
+    n = self.chance.randrange(PATIENTS)
+    path = f"AuditEvent?patient=p{n}&_count=1"
+    line = self.line("auditing", "search-type", "E", query=f"GET {path}", patients=(f"p{n}",))
     return self.ask("auditing", "GET", path, None, 200, lambda _: [line], (form(line),), row=("search-type", "E"))
+
+
+def search_of_one(self: Recorder) -> Ask:
+    """A search about one patient that shows nothing of them: it counts, or there is nothing in their compartment."""
+    n = self.chance.randrange(PATIENTS)
+    paths = {"search-type": f"Observation?subject=Patient/p{n}&_summary=count", "search": f"Patient/p{n}/Condition"}
+    subtype, path = self.chance.choice(list(paths.items()))
+    line = self.line("staff", subtype, "E", query=f"GET {path}", patients=(f"p{n}",))
+    return self.ask("staff", "GET", path, None, 200, lambda _: [line], (form(line),), row=(subtype, "E"))
 
 
 def everything(self: Recorder) -> Ask:
@@ -434,7 +444,7 @@ def nobody(self: Recorder) -> Ask:
 
 
 KINDS: Mapping[Callable[[Recorder], Ask], int] = {
-    create: 5, update: 5, tag: 2, delete: 2, read: 8, read_own: 3, look_back: 3, search: 5, search_log: 1,
-    everything: 2, find: 2, propose: 4, move: 5, transaction: 2, batch: 3, not_there: 2, not_theirs: 1, not_granted: 1,
-    not_sound: 1, not_a_date: 1, stale: 2, change_the_log: 1, nobody: 2,
+    create: 5, update: 5, tag: 2, delete: 2, read: 8, read_own: 3, look_back: 3, search: 5, search_of_one: 2,
+    search_log: 1, everything: 2, find: 2, propose: 4, move: 5, transaction: 2, batch: 3, not_there: 2,
+    not_theirs: 1, not_granted: 1, not_sound: 1, not_a_date: 1, stale: 2, change_the_log: 1, nobody: 2,
 }  # fmt: skip

@@ -7,6 +7,7 @@ import pytest
 
 from fhir_server.audit.event import Event
 from fhir_server.audit.render import audit_event
+from fhir_server.rest.subjects import MOST
 from fhir_server.store.protocol import AuditEntry
 from smart_auth.events import to_events
 from smart_auth.services import AuthEvent
@@ -86,3 +87,110 @@ async def test_a_repeated_creation_is_a_read_of_what_is_there(clinic: Harness, h
     assert (event.subtype, event.action, event.entity, event.query) == ("read", "R", entity, "")
     assert event.patients == ("anna",)
     assert event.rule.startswith("R-7.12 ")
+
+
+def _condition(id_: str, whose: str) -> dict[str, Any]:
+    return {"resourceType": "Condition", "id": id_, "subject": {"reference": f"Patient/{whose}"}}
+
+
+async def _asked(clinic: Harness, method: str, path: str, caller: str, status: int, form: str = "") -> list[Event]:
+    """The events of one request."""
+    if caller != "anonymous":
+        await clinic.token(caller)
+    count, headers = len(await clinic.events()), {"Content-Type": FORM} if form else {}
+    answer = await clinic.send(method, path, caller, content=form.encode() if form else None, headers=headers)
+    assert answer.status_code == status, answer.text
+    return await _events_since(clinic, count)
+
+
+COMPARTMENTS: tuple[tuple[str, str, int, list[tuple[str, ...]]], ...] = (
+    ("Patient/ben/Condition", "dr-kim", 200, [("ben",)]),
+    ("Patient/ben/Observation", "dr-kim", 200, [("ben",)]),  # nothing is found
+    ("Patient/ben/*", "dr-kim", 200, [("ben",)]),
+    ("Patient/ben/Condition", "sam", 403, [("ben",)]),
+    ("Patient/ben/Slot", "dr-kim", 404, [("ben",)]),
+    ("Practitioner/dr-lee/Encounter", "admin", 200, [("anna",), ("ben",)]),
+    ("Practitioner/dr-lee/Condition", "admin", 200, [()]),
+)
+
+
+@pytest.mark.parametrize(("path", "caller", "status", "patients"), COMPARTMENTS)
+@pytest.mark.requirement("R-6.5")
+async def test_a_search_of_a_compartment_is_a_query(
+    clinic: Harness, path: str, caller: str, status: int, patients: list[tuple[str, ...]]
+) -> None:
+    """BALP: what was asked, and an event for each patient; no resource is its data."""
+    await clinic.seed(
+        *(_condition("c1", "ben") | {"code": {"text": str(n)}} for n in range(3)),
+        *(
+            {"resourceType": "Encounter", "id": f"e-{whose}", "status": "finished", "class": {"code": "AMB"},
+             "subject": {"reference": f"Patient/{whose}"},
+             "participant": [{"individual": {"reference": "Practitioner/dr-lee"}}]}
+            for whose in ("anna", "ben")
+        ),
+    )  # fmt: skip
+    for events in (
+        await _asked(clinic, "GET", path, caller, status),
+        await _asked(clinic, "POST", f"{path}/_search", caller, status, "_count=9"),
+    ):
+        assert sorted(event.patients for event in events) == patients
+        assert {(event.subtype, event.action, event.entity) for event in events} == {("search-compartment", "E", "")}
+        assert {path in event.query for event in events} == {True}
+
+
+_MANY = ",".join(f"p{n}" for n in range(500))
+SEARCHES: tuple[tuple[str, str, int, list[tuple[str, ...]]], ...] = (
+    ("Condition?patient=ben", "dr-kim", 200, [("ben",)]),  # nothing is found, here and below
+    ("Condition?subject=Patient/ben&code=x", "dr-kim", 200, [("ben",)]),
+    (f"Condition?subject={BASE}/Patient/ben", "dr-kim", 200, [("ben",)]),
+    ("Condition?subject:Patient=ben", "dr-kim", 200, [("ben",)]),
+    ("Condition?%70atient=b%65n", "dr-kim", 200, [("ben",)]),
+    ("Condition?patient=ben,carl", "dr-kim", 200, [("ben",), ("carl",)]),
+    ("Condition?encounter.subject=Patient/ben", "dr-kim", 200, [("ben",)]),
+    ("Appointment?actor=Patient/ben", "dr-kim", 200, [("ben",)]),
+    ("Patient?_id=ben", "dr-lee", 200, [("ben",)]),
+    ("Patient?_has:Observation:patient:subject=Patient/ben", "dr-kim", 200, [("ben",)]),
+    ("?_type=Condition,Encounter&patient=ben", "dr-kim", 200, [("ben",)]),
+    ("Condition?patient:missing=true", "dr-kim", 200, [()]),
+    ("Condition?encounter=ben", "dr-kim", 200, [()]),
+    ("Condition?subject=http://elsewhere.example/fhir/Patient/ben", "dr-kim", 200, [()]),
+    ("Patient?_id=ben,anna", "dr-kim", 200, [("anna",), ("ben",)]),  # ben is found
+    ("Patient?_id=ben&_summary=count", "dr-kim", 200, [("ben",)]),
+    ("Condition?patient=ben", "sam", 403, [("ben",)]),
+    ("Condition?patient=ben", "anonymous", 403, [("ben",)]),
+    ("Condition?patient=ben,carl&colour=red", "dr-kim", 400, [("ben", "carl")]),
+    (f"Condition?patient={_MANY}", "sam", 403, [tuple(f"p{n}" for n in range(MOST))]),
+    ("metadata?patient=ben", "anonymous", 200, [()]),
+)
+
+
+@pytest.mark.parametrize(("path", "caller", "status", "patients"), SEARCHES)
+@pytest.mark.requirement("R-6.5", "R-10.7")
+async def test_a_search_names_whom_it_is_about(
+    clinic: Harness, path: str, caller: str, status: int, patients: list[tuple[str, ...]]
+) -> None:
+    """BALP: PatientQuery where a patient's id is a parameter, whatever is found; and refused attempts alike."""
+    events = await _asked(clinic, "GET", path, caller, status)
+    assert sorted(event.patients for event in events) == patients
+    assert {event.query for event in events} == {f"GET {path}"[:2_000]}
+
+
+async def test_the_form_of_a_search_is_asked_too(clinic: Harness) -> None:
+    for caller, status in (("dr-kim", 200), ("sam", 403)):
+        events = await _asked(clinic, "POST", "Condition/_search", caller, status, "patient=Patient%2Fben")
+        assert [event.patients for event in events] == [("ben",)]
+
+
+async def test_a_condition_in_the_place_of_an_id_names_whom_it_is_about(clinic: Harness) -> None:
+    """A deletion whose condition finds nothing was a search; one that is refused was an attempt."""
+    (found,) = await _asked(clinic, "DELETE", "Condition?patient=ben", "dr-kim", 204)
+    assert (found.subtype, found.action, found.outcome, found.patients) == ("search-type", "E", "0", ("ben",))
+    (refused,) = await _asked(clinic, "DELETE", "Condition?patient=ben", "sam", 403)
+    assert (refused.subtype, refused.action, refused.outcome, refused.patients) == ("delete", "D", "4", ("ben",))
+
+
+async def test_a_search_that_found_nothing_is_a_look(clinic: Harness) -> None:
+    """Who asked for a patient's conditions knows now that there are none."""
+    await _asked(clinic, "GET", "Condition?patient=ben", "dr-kim", 200)
+    answer = await clinic.get("Patient/ben/$accounting-of-disclosures", "auditor")
+    assert [entry["resource"]["action"] for entry in answer.json()["entry"]] == ["E"]
