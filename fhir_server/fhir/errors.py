@@ -25,10 +25,15 @@ from fhir_server.fhir.outcome import Issue
 
 
 class FhirError(Exception):
-    """A refusal or failure: an HTTP status and at least one issue."""
+    """A refusal or failure: an HTTP status and at least one issue.
+
+    `entry` is what was asked for where one entry of a transaction is refused, and all others with it: method, segments
+    of its URL below the base, query.
+    """
 
     status: ClassVar[int] = 500
     code: ClassVar[str] = "exception"
+    entry: tuple[str, tuple[str, ...], str] | None = None
 
     def __init__(
         self,

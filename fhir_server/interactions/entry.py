@@ -120,9 +120,10 @@ def _patch(resource: Any, at: str) -> Any:
         raise BadRequest("The patch's data is not base64.", expression=f"{at}.data") from error
 
 
-def at_place(error: FhirError, place: int) -> FhirError:
+def at_place(error: FhirError, entry: Entry) -> FhirError:
     """The same refusal, told of the entry that it is about."""
-    at = f"Bundle.entry[{place}]"
+    request, at = entry.request(), f"Bundle.entry[{entry.place}]"
+    error.entry = request.method, request.segments, request.query
     issues = [Issue(i.code, i.diagnostics, _below(at, i.expression), i.severity) for i in error.issues]
     error.issues = tuple(issues)
     return error

@@ -98,13 +98,13 @@ async def handle(call: Call, repository: Repository) -> Answer:
         try:
             answers[each.place] = await _answer(call, repository, each, found)
         except FhirError as error:
-            raise at_place(error, each.place) from error
+            raise at_place(error, prepared.entries[each.place]) from error
     written = [stored for answer in answers.values() for stored in answer.written]
     for place, answer in answers.items():
         try:
             await integrity.check(repository, answer.written, written)
         except FhirError as error:
-            raise at_place(error, place) from error
+            raise at_place(error, prepared.entries[place]) from error
     body = entry.response_bundle(call, [answers[n] for n in range(len(entries))], call.clinic.server.clock())
     return Answer(200, body, written=written)
 
@@ -127,7 +127,7 @@ class _Identities:
                 try:
                     await made._settle(repository, each, first)
                 except FhirError as error:
-                    raise at_place(error, each.place) from error
+                    raise at_place(error, each) from error
         for text in sorted(prepared.searches):
             made.replaced[text] = await _sought(call, repository, text)
         return made
@@ -170,9 +170,13 @@ async def _sought(call: Call, repository: Repository, text: str) -> str:
     type_, _, query = text.partition("?")
     if type_ not in call.clinic.server.definitions.resource_types:
         raise BadRequest("A reference by a search begins with a resource type.", code="value")
-    found = await conditional.one(call, repository, type_, pairs(query))
-    if found is None:
-        raise PreconditionFailed(f"A reference by a search of {type_} finds nothing.", code="not-found")
+    try:
+        found = await conditional.one(call, repository, type_, pairs(query))
+        if found is None:
+            raise PreconditionFailed(f"A reference by a search of {type_} finds nothing.", code="not-found")
+    except FhirError as error:
+        error.entry = "GET", (type_,), query  # it is told as the search that it is
+        raise
     return f"{type_}/{found.id}"
 
 

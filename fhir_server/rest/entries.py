@@ -27,7 +27,7 @@ class PipelineEntries:
 
     async def alone(self, entry: EntryRequest) -> Answer:
         """The answer to an entry in a Unit of its own; a refusal is an answer too, and is recorded."""
-        request, found = self._as_request(entry), None
+        request, found = as_request(self._request, entry.method, entry.segments, entry.query), None
         try:
             found = receive.find(self._pipeline.router, self._server, entry.method, entry.segments)
             receive.check_grant(self._access, found)
@@ -46,12 +46,13 @@ class PipelineEntries:
         """The answer to an entry in a Unit that is open, recorded in that Unit. Raises FhirError."""
         from fhir_server.rest.pipeline import handled
 
+        request = as_request(self._request, entry.method, entry.segments, entry.query)
         found: Found = receive.find(self._pipeline.router, self._server, entry.method, entry.segments)
         receive.check_grant(self._access, found)
         call = receive.entry_call(entry, self._clinic, self._access, found)
         if found.interaction.handler is None:
             raise BadRequest("This operation is more than one Unit, and so no part of a transaction.")
-        recorder = events.Recorder(self._as_request(entry), self._access, found)
+        recorder = events.Recorder(request, self._access, found)
         answer, done, decided = await handled(call, found, recorder, unit, self._request.address)
         if not done and found.interaction.action and (found.interaction.writes or self._server.settings.audit_reads):
             done = recorder.seen(answer.shown, decided, self._server.clock())
@@ -59,9 +60,7 @@ class PipelineEntries:
             await unit.audit(event.entry())
         return answer
 
-    def _as_request(self, entry: EntryRequest) -> Request:
-        outer = self._request
-        return Request(
-            entry.method, outer.tenant, entry.segments, entry.query, outer.headers, b"", outer.address,
-            outer.request_id,
-        )  # fmt: skip
+
+def as_request(outer: Request, method: str, segments: tuple[str, ...], query: str) -> Request:
+    """The entry of a Bundle as a request of its own."""
+    return Request(method, outer.tenant, segments, query, outer.headers, b"", outer.address, outer.request_id)

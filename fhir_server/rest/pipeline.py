@@ -23,7 +23,7 @@ from fhir_server.interactions.clinic import Clinic, Server
 from fhir_server.interactions.prefer import prefers
 from fhir_server.interactions.repository import Repository
 from fhir_server.rest import events, receive
-from fhir_server.rest.entries import PipelineEntries
+from fhir_server.rest.entries import PipelineEntries, as_request
 from fhir_server.rest.events import Decided
 from fhir_server.rest.request import Request, Response
 from fhir_server.rest.respond import respond
@@ -170,15 +170,20 @@ class Pipeline:
         self, request: Request, clinic: Clinic | None, access: Access, found: Found | None, error: FhirError
     ) -> Answer:
         """The answer to a refusal or failure, recorded first; what cannot be recorded is answered all the same."""
-        event = events.refusal(self._server.clock(), request, access, found, error)
-        is_counted = (
-            access.agent == ANONYMOUS
-            and event.outcome == "4"
-            and self._floods.is_counted(clinic.name if clinic is not None else SERVER_LOG, event)
-        )
+        tenant, now = clinic.name if clinic is not None else SERVER_LOG, self._server.clock()
+        happened = [events.refusal(now, request, access, found, error)]
+        if error.entry is not None and error.status < 500:  # a transaction's: one entry is what was refused
+            asked = as_request(request, *error.entry)
+            its = receive.found(self.router, self._server, asked)
+            happened.insert(0, events.refusal(now, asked, access, its, error))
+        happened = [
+            event
+            for event in happened
+            if access.agent != ANONYMOUS or event.outcome != "4" or not self._floods.is_counted(tenant, event)
+        ]
         try:
-            if not is_counted:
-                await self._store.record(clinic.name if clinic is not None else SERVER_LOG, [event.entry()])
+            if happened:
+                await self._store.record(tenant, [event.entry() for event in happened])
         except FhirError as unrecorded:
             _logger.error("a refusal could not be recorded: request %s", request.request_id)
             error = unrecorded

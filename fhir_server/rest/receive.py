@@ -43,6 +43,14 @@ def find(router: Router, server: Server, method: str, segments: tuple[str, ...])
     return found
 
 
+def found(router: Router, server: Server, request: Request) -> Found | None:
+    """The row for a request; None where there is none, or nothing at its path."""
+    try:
+        return find(router, server, request.method, request.segments)
+    except FhirError:
+        return None
+
+
 def _nothing_at(router: Router, segments: tuple[str, ...], *, is_type: bool) -> FhirError:
     """What is wrong with a method and path that have no row."""
     type_ = segments[0] if segments else ""

@@ -364,15 +364,14 @@ def delete(self: Recorder) -> Ask:
 
 def transaction(self: Recorder) -> Ask:
     """Two creations and a reading; one in three asks for something that is not there, and nothing is done."""
-    fails = self.chance.random() < 0.33
+    if self.chance.random() < 0.33:
+        return transaction_refused(self)
     n = self.chance.randrange(PATIENTS)
     entries: list[Resource] = [
         {"resource": self.note(), "request": {"method": "POST", "url": "Observation"}} for _ in range(2)
     ]
-    entries.append({"request": {"method": "GET", "url": "Patient/none" if fails else f"Patient/p{n}"}})
+    entries.append({"request": {"method": "GET", "url": f"Patient/p{n}"}})
     body = {"resourceType": "Bundle", "type": "transaction", "entry": entries}
-    if fails:
-        return self.refused("staff", "POST", "", body, 404, "transaction", "E")
 
     def lines(reply: Reply) -> Lines:
         answers = reply.json()["entry"]
@@ -381,6 +380,26 @@ def transaction(self: Recorder) -> Ask:
 
     part = (("create", "C", "0", "Observation"),) * 2 + (("read", "R", "0", "Patient"),)
     return self.ask("staff", "POST", "", body, 200, lines, part, row=("transaction", "E"))
+
+
+def transaction_refused(self: Recorder) -> Ask:
+    """A creation, and an entry that is refused: nothing is done, and the log has that entry beside the whole."""
+    caller, method, path, status, row = self.chance.choice(
+        (
+            ("staff", "GET", "Patient/none", 404, ("read", "R")),
+            ("staff", "DELETE", "Observation/none", 404, ("delete", "D")),
+            ("staff", "GET", "Observation?date=yesterday", 400, ("search-type", "E")),
+            ("p1", "GET", "Patient/p2", 404, ("read", "R")),
+            ("auditing", "GET", "Patient/p1", 403, ("read", "R")),
+        )
+    )  # fmt: skip
+    entries: list[Resource] = [{"request": {"method": method, "url": path}}]
+    if caller == "staff":
+        entries.append({"resource": self.note(), "request": {"method": "POST", "url": "Observation"}})
+    body = {"resourceType": "Bundle", "type": "transaction", "entry": entries}
+    lines = [self.refusal(caller, "POST", "", ("transaction", "E")), self.refusal(caller, method, path, row)]
+    return self.ask(caller, "POST", "", body, status, lambda _: lines, *((form(line),) for line in lines),
+                    row=("transaction", "E"))  # fmt: skip
 
 
 def batch(self: Recorder) -> Ask:

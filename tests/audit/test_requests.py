@@ -6,13 +6,14 @@ from typing import Any
 import pytest
 
 from fhir_server.audit.event import Event
+from fhir_server.audit.flood import FREE, WINDOW
 from fhir_server.audit.render import audit_event
 from fhir_server.rest.subjects import MOST
 from fhir_server.store.protocol import AuditEntry
 from smart_auth.events import to_events
 from smart_auth.services import AuthEvent
 from tests.audit import balp
-from tests.harness import FORM, MINUTE, Harness
+from tests.harness import FORM, MINUTE, Harness, cared_for
 
 BASE = "http://fhir.test/demo/fhir"
 
@@ -194,3 +195,75 @@ async def test_a_search_that_found_nothing_is_a_look(clinic: Harness) -> None:
     await _asked(clinic, "GET", "Condition?patient=ben", "dr-kim", 200)
     answer = await clinic.get("Patient/ben/$accounting-of-disclosures", "auditor")
     assert [entry["resource"]["action"] for entry in answer.json()["entry"]] == ["E"]
+
+
+def _entry(method: str, url: str, resource: Any = None, **more: str) -> dict[str, Any]:
+    made: dict[str, Any] = {"request": {"method": method, "url": url, **more}}
+    return made | ({"resource": resource} if resource is not None else {})
+
+
+# Entry, caller, status, and what is told of it: subtype, action, entity, query, patients, the beginning of its rule.
+Told = tuple[str, str, str, str, tuple[str, ...], str]
+REFUSED: tuple[tuple[dict[str, Any], str, int, Told], ...] = (
+    (_entry("GET", "Patient/carl"), "dr-lee", 404, ("read", "R", "Patient/carl", "", ("carl",), "outside of R-7.9")),
+    (_entry("HEAD", "Patient/carl"), "dr-lee", 404, ("read", "R", "Patient/carl", "", ("carl",), "outside of R-7.9")),
+    (_entry("DELETE", "Condition/c1"), "dr-lee", 404, ("delete", "D", "Condition/c1", "", (), "outside of R-7.12")),
+    (_entry("GET", "Condition/c1"), "sam", 403, ("read", "R", "Condition/c1", "", (), "R-6.3 nothing grants it")),
+    (_entry("GET", "Condition?patient=carl"), "sam", 403,
+     ("search-type", "E", "", "GET Condition?patient=carl", ("carl",), "R-6.3 nothing grants it")),
+    (_entry("GET", "Patient/carl/Condition"), "sam", 403,
+     ("search-compartment", "E", "", "GET Patient/carl/Condition", ("carl",), "")),
+    (_entry("GET", "Patient/carl"), "anonymous", 403,
+     ("read", "R", "Patient/carl", "", ("carl",), "R-6.3 nothing grants it")),
+    (_entry("PUT", "Condition?patient=carl", _condition("c1", "carl")), "sam", 403,
+     ("update", "U", "", "PUT Condition?patient=carl", ("carl",), "R-6.3 nothing grants it")),
+    (_entry("POST", "Observation", _note(subject={"reference": "Patient/carl"})), "dr-lee", 403,
+     ("create", "C", "", "POST Observation", (), "outside of R-7.12")),
+    (_entry("POST", "Observation", _note(subject={"reference": "Patient?_id=carl"})), "dr-lee", 412,
+     ("search-type", "E", "", "GET Patient?_id=carl", ("carl",), "")),
+    (_entry("GET", "Nothing/x"), "dr-lee", 404, ("unknown", "E", "", "GET Nothing/x", (), "")),
+)  # fmt: skip
+
+
+@pytest.mark.parametrize(("entry", "caller", "status", "told"), REFUSED)
+@pytest.mark.requirement("R-6.5", "R-10.7")
+async def test_the_refused_entry_of_a_transaction_is_recorded(
+    clinic: Harness, entry: dict[str, Any], caller: str, status: int, told: Told
+) -> None:
+    """As the same entry of a batch is, beside the transaction's own event; dr-lee has nothing to do with carl."""
+    await clinic.seed(cared_for("carl", "dr-kim"), _condition("c1", "carl"))
+    if caller != "anonymous":
+        await clinic.token(caller)
+    count = len(await clinic.events())
+    body = {"resourceType": "Bundle", "type": "transaction", "entry": [_entry("GET", "metadata"), entry]}
+    answer = await clinic.send("POST", "", caller, json_=body, headers={"X-Request-Id": "bundle"})
+    assert answer.status_code == status, answer.text
+    events = await _events_since(clinic, count)
+    refused, whole = sorted(events, key=lambda event: event.subtype == "transaction")
+    what = (refused.subtype, refused.action, refused.entity, refused.query, refused.patients)
+    assert what == told[:5]
+    assert refused.rule.startswith(told[5])
+    assert (whole.subtype, whole.action, whole.entity) == ("transaction", "E", "")
+    assert {(e.outcome, e.request_id, e.description) for e in events} == {
+        ("4", "bundle", f"{status} {answer.json()['issue'][0]['code']}")
+    }
+
+
+async def test_refused_transactions_are_looks_too(clinic: Harness) -> None:
+    await clinic.seed(cared_for("carl", "dr-kim"))
+    body = {"resourceType": "Bundle", "type": "transaction", "entry": [_entry("GET", "Patient/carl")]}
+    assert (await clinic.send("POST", "", "dr-lee", json_=body)).status_code == 404
+    answer = await clinic.get("Patient/carl/$accounting-of-disclosures", "auditor")
+    assert [entry["resource"]["outcomeDesc"] for entry in answer.json()["entry"]] == ["404 not-found"]
+
+
+async def test_a_flood_of_refused_transactions_is_counted(clinic: Harness) -> None:
+    """Each event of one counts, so that a Bundle is no way round the limit."""
+    body = {"resourceType": "Bundle", "type": "transaction", "entry": [_entry("GET", "Patient/carl")]}
+    for _ in range(FREE):
+        assert (await clinic.send("POST", "", "anonymous", json_=body)).status_code == 403
+    assert len([event for event in await clinic.events() if event.outcome == "4"]) == FREE
+    clinic.clock.advance(WINDOW)
+    await clinic.parts.pipeline.sum_up()
+    last = (await clinic.events())[-1]
+    assert (last.subtype, last.count) == ("denials", FREE)
