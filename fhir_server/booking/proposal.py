@@ -45,7 +45,7 @@ async def prepare(repository: Repository, proposal: Resource, wanted: Wanted, *,
         full = await day_limit.issues(repository, own_id, wanted)
         if full:
             raise Conflict(issues=full)
-    await limits.check(repository, proposal, wanted)
+    await limits.check(repository, proposal, wanted, own_id=own_id)
     if agent.role in ("public", "website"):
         await identity.admit(repository, proposal)
     elif agent.role in PATIENTS:
