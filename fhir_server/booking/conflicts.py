@@ -46,7 +46,7 @@ async def check(repository: Repository, occupation: Occupation) -> None:
     await guard_slots(repository, (slot.stored.id for slot in occupation.wanted.slots))
     issues = [issue async for issue in _slots_in_the_way(repository, occupation)]
     issues += [issue async for issue in _actors_in_the_way(repository, occupation)]
-    issues += await day_limit.issues(repository, occupation.id, occupation.wanted, occupation.start)
+    issues += await day_limit.issues(repository, occupation.id, occupation.wanted)
     if issues:
         raise Conflict(issues=issues[:_MOST_NAMED])
 

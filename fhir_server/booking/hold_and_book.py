@@ -14,6 +14,7 @@ from fhir_server.booking import (
     contested,
     holds,
     identity,
+    limits,
     proposal,
     slots,
     taking_part,
@@ -51,6 +52,7 @@ async def hold(repository: Repository, wanted: Wanted) -> Stored:
     await times.add_actors(repository, held, wanted, "tentative")
     proposal.check_service(held, wanted)
     await _check_people(repository, held, wanted)
+    await limits.check(repository, held, wanted)
     held["requestedPeriod"] = [{"start": held["start"], "end": held["end"]}]
     tags = [{"system": own.SUBMITTER, "code": agent.client_id}, {"system": own.BOOKING, "code": "held"}]
     own.set_tags(held, tags)

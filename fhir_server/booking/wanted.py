@@ -1,6 +1,6 @@
 """What an appointment asks for, looked up: its slots, their schedules and services, and the clinic's rules for them."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -89,6 +89,12 @@ def of_slots(slots: Iterable[WantedSlot]) -> Wanted:
     """All that the slots ask for together."""
     slots = tuple(slots)
     return Wanted(slots, strictest(slot.rules for slot in slots))
+
+
+def is_offered(schedule: Resource, services: Sequence[Resource]) -> bool:
+    """Whether a schedule offers times to people from outside: it is in use, and so is one of its services, if any."""
+    in_use = not services or any(service.get("active", True) for service in services)
+    return in_use and bool(schedule.get("active", True))
 
 
 async def slot_by_id(repository: Repository, id_: str) -> WantedSlot | None:

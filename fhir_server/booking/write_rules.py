@@ -108,7 +108,8 @@ def _then_settle(repository: Repository, before: Resource | None, after: Resourc
     waits = new == "waitlist" and old != new  # it keeps nothing from others any more
     moved_from = before if before is not None and before.get("slot") != after.get("slot") else None
     if old in OCCUPYING or new in OCCUPYING or ends_open or waits or (old in OPEN and moved_from is not None):
-        repository.then(lambda stored: slots.settle_all(repository, stored.id, wanted, moved_from))
+        took = old in OCCUPYING
+        repository.then(lambda stored: slots.settle_all(repository, stored.id, wanted, moved_from, took=took))
     if ends_open:
         repository.then(lambda stored: offers.forget(repository, stored.id))
     if new == "waitlist":
