@@ -20,8 +20,8 @@ from fhir_server.store.protocol import Stored, Unit
 Resource = dict[str, Any]
 
 RULE = "R-10.7 proposal expired"
+AT_ONCE = 50  # what a sweeper ends in its second
 _HOUR = 3_600_000_000
-_AT_ONCE = 100
 
 
 def set_end(repository: Repository, proposal: Resource, wanted: Wanted) -> Micros:
@@ -45,9 +45,9 @@ def is_over(repository: Repository, appointment: Resource) -> bool:
     return over and appointment["status"] == "proposed"
 
 
-async def expired(unit: Unit, now: Micros) -> list[Stored]:
-    """Some of the proposals that are over."""
-    query = Query("Appointment", Test(EXPIRES, "date", Interval(Box(lo_below=now + 1))), count=_AT_ONCE)
+async def expired(unit: Unit, now: Micros, beside: int = 0) -> list[Stored]:
+    """Some of the proposals that are over, though as many as `beside` of them are of no use."""
+    query = Query("Appointment", Test(EXPIRES, "date", Interval(Box(lo_below=now + 1))), count=AT_ONCE + beside)
     return list((await unit.search(query)).matches)
 
 
