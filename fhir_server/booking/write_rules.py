@@ -84,6 +84,8 @@ async def _check(repository: Repository, before: Resource | None, after: Resourc
     # A new proposal is prepared by rules of its own.
     if new in OCCUPYING | OPEN and (before is not None or new != "proposed") and times.is_moved(before, after):
         await times.follow_slots(repository, before, after, wanted)
+    if before is not None:
+        expiry.renew(repository, before, after, wanted)
     if new in OCCUPYING and old not in OCCUPYING:
         taking_part.require_patient(after)
         times.check_ahead(repository, after)
@@ -109,8 +111,8 @@ def _then_settle(repository: Repository, before: Resource | None, after: Resourc
     moved_from = before if before is not None and before.get("slot") != after.get("slot") else None
     if old in OCCUPYING or new in OCCUPYING or ends_open or waits or (old in OPEN and moved_from is not None):
         repository.then(lambda stored: slots.settle_all(repository, stored.id, wanted, moved_from))
-    if ends_open:
-        repository.then(lambda stored: offers.forget(repository, stored.id))
+    if before is not None:
+        offers.end(repository, before, after)
     if new == "waitlist":
         repository.then(lambda stored: _tell_who_waits(repository, stored))
     if (old in OPEN | OCCUPYING or new in OPEN | OCCUPYING) and (old != new or times.is_moved(before, after)):
