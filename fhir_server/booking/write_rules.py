@@ -87,6 +87,7 @@ async def _check(repository: Repository, before: Resource | None, after: Resourc
     if before is not None:
         expiry.renew(repository, before, after, wanted)
     if new in OCCUPYING and old not in OCCUPYING:
+        times.set_times(after, wanted)
         taking_part.require_patient(after)
         times.check_ahead(repository, after)
 
