@@ -22,6 +22,7 @@ Resource = dict[str, Any]
 MOST_AT_ONCE = 1_000
 CLOSED = "closed"  # the tag of what `$close` closed
 _CLOSED = ("busy-unavailable", "entered-in-error")
+_TIME = ("schedule", "start", "end")
 _RULE = "R-8.2 slot follows its appointments"
 
 
@@ -107,7 +108,9 @@ async def rule(repository: Repository, before: Resource | None, after: Resource 
             f"This slot is taken by Appointment/{taken[0].id}; its time and status follow the appointment.",
             expression="Slot.status",
         )
-    elif after.get("status") not in _CLOSED and _moved(before, after) and await _is_held(repository, before["id"]):
+    elif _moved(before, after, _TIME) and await is_wanted(repository, before["id"]):
+        raise Conflict("Proposals want this slot at its time; settle them first, or make another.", expression="Slot")
+    elif _may_disturb_holds(before, after) and await _is_held(repository, before["id"]):
         raise Conflict(
             "This slot is held for somebody; wait until the hold ends, or close it (busy-unavailable).",
             expression="Slot.status",
@@ -115,8 +118,13 @@ async def rule(repository: Repository, before: Resource | None, after: Resource 
     return after
 
 
-def _moved(before: Resource, after: Resource) -> bool:
-    return any(before.get(name) != after.get(name) for name in ("schedule", "start", "end", "status"))
+def _moved(before: Resource, after: Resource, names: tuple[str, ...] = (*_TIME, "status")) -> bool:
+    return any(before.get(name) != after.get(name) for name in names)
+
+
+def _may_disturb_holds(before: Resource, after: Resource) -> bool:
+    """Anything but closing: who holds a time is not to find another one when it is opened again."""
+    return _moved(before, after, _TIME) or (after.get("status") not in _CLOSED and _moved(before, after))
 
 
 async def _shows_a_place(repository: Repository, before: Resource, after: Resource) -> bool:
