@@ -28,6 +28,7 @@ Resource = dict[str, Any]
 # a and b overlap, on two schedules of dr-lee, one of them as a role; c and q overlap, both dr-kim's; g takes two.
 SLOTS = ("a", "b", "c", "g", "q")
 CAPACITY = {"a": 1, "b": 1, "c": 1, "g": 2, "q": 1}
+BRINGS = {"a": "Practitioner/dr-lee", "b": "Practitioner/dr-lee"} | dict.fromkeys("cgq", "Practitioner/dr-kim")
 STATUSES = ("pending", "booked", "booked", "arrived", "checked-in", "fulfilled", "noshow", "cancelled", "waitlist",
             "entered-in-error", "proposed")  # fmt: skip
 CALLERS = ("dr-lee", "dr-kim", "sam", "sam", "anna", "ben", "anna-on-website", "website", "backend", "admin", "root",
