@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from fhir_server.booking import override, preparation
+from fhir_server.booking import override, preparation, taking_part
 from fhir_server.booking.conflicts import Occupation, check
 from fhir_server.booking.wanted import Wanted
 from fhir_server.fhir import own
@@ -14,7 +14,12 @@ Resource = dict[str, Any]
 
 
 async def occupy(repository: Repository, id_: str, appointment: Resource, wanted: Wanted) -> None:
-    """Check that an appointment can take its time; what the server notes of it is noted on it. Raises Conflict."""
+    """Check that an appointment can take its time; what the server notes of it is noted on it.
+
+    Raises Conflict, Unprocessable.
+    """
+    if not repository.is_import:
+        taking_part.require_actors(appointment, wanted.actors)
     asked = not repository.is_import and override.is_asked(repository, appointment, wanted)
     own.tag(appointment, own.BOOKING, "override", on=False)
     try:

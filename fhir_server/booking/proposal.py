@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from fhir_server.booking import contested, day_limit, deadline, expiry, holds, identity, limits, times
+from fhir_server.booking import contested, day_limit, deadline, expiry, holds, identity, limits, taking_part, times
 from fhir_server.booking.conflicts import takers
 from fhir_server.booking.states import PATIENTS, STAFF
 from fhir_server.booking.wanted import Wanted, WantedSlot
@@ -47,6 +47,9 @@ async def prepare(repository: Repository, proposal: Resource, wanted: Wanted, *,
         await identity.admit(repository, proposal)
     elif agent.role in PATIENTS:
         identity.require_own(repository, proposal)
+    if agent.role not in STAFF:
+        taking_part.ask_all(proposal)
+    taking_part.ask(proposal, wanted.actors)
     await times.add_actors(repository, proposal, wanted)
     expiry.set_end(repository, proposal, wanted)
     deadline.set_due(repository, proposal, wanted)

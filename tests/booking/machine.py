@@ -193,7 +193,9 @@ async def _history(unit: Unit) -> list[Stored]:
 
 
 def _actors(appointment: dict[str, Any]) -> set[str]:
+    """Who takes part; those who come with its slots, whatever is said of them."""
     named = [p["actor"].get("reference", "") for p in appointment["participant"] if p["status"] != "declined"]
+    named += [BRINGS[slot.partition("/")[2]] for slot in _slots(appointment)]
     return {IS_REALLY.get(actor, actor) for actor in named if IS_REALLY.get(actor, actor).startswith(ONE_AT_A_TIME)}
 
 

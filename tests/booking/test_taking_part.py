@@ -5,14 +5,17 @@ from typing import Any
 import httpx
 import pytest
 
+from tests.booking.test_roles import import_all
 from tests.harness import (
     DAY,
     MINUTE,
     Harness,
     appointment,
     issue,
+    proposal,
     schedule,
     service,
+    to_status,
 )
 
 ROLE = {"resourceType": "PractitionerRole", "id": "role", "practitioner": {"reference": "Practitioner/dr-lee"}}
@@ -115,3 +118,123 @@ async def test_proposals_that_share_a_group_and_want_one_provider_beside_it_are_
         paths.append(f"Appointment/{answer.json()['id']}")
     for path in paths:
         assert "contested" in {tag["code"] for tag in (await group.stored(path))["meta"]["tag"]}
+
+
+# Who says that somebody takes part
+
+
+async def statuses(harness: Harness, path: str) -> dict[str, str]:
+    """Who takes part in an appointment, with what is said of them; patients left out."""
+    parts = (await harness.stored(path))["participant"]
+    return {p["actor"]["reference"]: p["status"] for p in parts if "Patient/" not in p["actor"]["reference"]}
+
+
+@pytest.fixture
+async def two(clinic: Harness) -> Harness:
+    """dr-lee has two schedules whose slots are at one time; the one of `q` is booked by the clinic's rule."""
+    await clinic.seed(
+        service("quick", auto_confirm=True, risk="low"),
+        schedule("quick", "Practitioner/dr-kim", "HealthcareService/quick"),
+        schedule("lee-too", "Practitioner/dr-lee"),
+        clinic.slot("a"),
+        clinic.slot("b", schedule="lee-too"),
+        clinic.slot("k", schedule="kim"),
+        clinic.slot("q", schedule="quick"),
+    )
+    return clinic
+
+
+@pytest.mark.requirement("R-10.1", "R-10.6")
+@pytest.mark.parametrize("status", ["declined", "accepted", "tentative"])
+@pytest.mark.parametrize("caller", ["anonymous", "website", "anna", "backend"])
+async def test_nobody_from_outside_answers_for_a_provider(two: Harness, caller: str, status: str) -> None:
+    """Whatever a proposal says of the schedule's practitioner, they have not answered, and their time is taken."""
+    own_person = caller in ("anonymous", "website")
+    made = proposal("a") if own_person else appointment("", "proposed", "anna", "a")
+    made["participant"].append(part("http://fhir.test/demo/fhir/Practitioner/dr-lee", status))
+    made.pop("id", None)
+    answer = await two.create(made, caller)
+    assert answer.status_code == 201, answer.text
+    path = f"Appointment/{answer.json()['id']}"
+    assert await statuses(two, path) == {"Practitioner/dr-lee": "needs-action"}
+    assert (await two.patch(path, to_status("booked"), "sam")).status_code == 200
+    assert await statuses(two, path) == {"Practitioner/dr-lee": "accepted"}
+    assert (await booked(two, "ben", "b")).status_code == 409
+
+
+@pytest.mark.requirement("R-10.2", "R-10.6")
+async def test_what_the_rule_books_takes_its_practitioner_whom_an_outsider_declines(two: Harness) -> None:
+    made = proposal("q")
+    made["participant"].append(part("Practitioner/dr-kim", "declined"))
+    assert (await two.create(made, "anonymous")).json()["status"] == "booked"
+    assert (await booked(two, "ben", "k")).status_code == 409
+
+
+@pytest.mark.requirement("R-10.6")
+async def test_a_patient_who_proposes_takes_part(two: Harness) -> None:
+    made = appointment("", "proposed", "anna", "q")
+    made["participant"][0]["status"] = "declined"
+    del made["id"]
+    answer = await two.create(made, "anna")
+    assert answer.status_code == 201, answer.text
+    assert (await booked(two, "anna", "a")).status_code == 409
+
+
+@pytest.mark.requirement("R-10.6")
+async def test_a_schedules_actor_who_declined_is_not_booked(two: Harness) -> None:
+    """By no way of writing; and dr-lee's time stays taken by what is booked."""
+    refused = await booked(two, "anna", "a", parts=(part("Practitioner/dr-lee", "declined"),))
+    assert refused.status_code == 422
+    assert issue(refused)["expression"] == ["Appointment.participant[1].status"]
+    answer = await booked(two, "anna", "a")
+    path = f"Appointment/{answer.json()['id']}"
+    declined = [{"op": "replace", "path": "/participant/1/status", "value": "declined"}]
+    refused = await two.patch(path, declined, "sam")
+    assert refused.status_code == 422
+    assert issue(refused)["expression"] == ["Appointment.participant[1].status"]
+    assert (await booked(two, "ben", "b")).status_code == 409
+    # A booking that moves to somebody who declined the old time as a guest is asked about too.
+    guest = answer.json() | {"participant": [*answer.json()["participant"], part("Practitioner/dr-kim", "declined")]}
+    assert (await two.put(guest, "sam")).status_code == 200
+    move = [{"op": "replace", "path": "/slot/0/reference", "value": "Slot/k"}]
+    assert (await two.patch(path, move, "sam")).status_code == 422
+
+
+@pytest.mark.requirement("R-10.6")
+async def test_a_proposal_whose_practitioner_declined_is_confirmed_once_they_take_part(two: Harness) -> None:
+    """Staff may note that dr-lee declined, and move the proposal; at the new time they are asked anew."""
+    path = f"Appointment/{(await two.create(proposal('a'), 'anonymous')).json()['id']}"
+    declined = [{"op": "replace", "path": "/participant/1/status", "value": "declined"}]
+    assert (await two.patch(path, declined, "dr-lee")).status_code == 200
+    assert (await two.patch(path, to_status("booked"), "sam")).status_code == 422
+    move = [{"op": "replace", "path": "/slot/0/reference", "value": "Slot/b"}]
+    assert (await two.patch(path, move, "sam")).status_code == 200
+    assert await statuses(two, path) == {"Practitioner/dr-lee": "needs-action"}
+    assert (await two.patch(path, to_status("booked"), "sam")).status_code == 200
+    assert (await booked(two, "ben", "a")).status_code == 409
+
+
+@pytest.mark.requirement("R-10.6")
+async def test_a_guest_may_decline_and_a_provider_the_whole(two: Harness) -> None:
+    """Whoever is no schedule's actor is invited: declined, their time is theirs."""
+    optional = part("Practitioner/dr-kim", "declined") | {"required": "optional"}
+    answer = await booked(two, "anna", "a", parts=(optional,))
+    assert answer.status_code == 201, answer.text
+    path = f"Appointment/{answer.json()['id']}"
+    assert await statuses(two, path) == {"Practitioner/dr-kim": "declined", "Practitioner/dr-lee": "accepted"}
+    assert (await booked(two, "ben", "k")).status_code == 201
+    asked = await two.create(proposal("b"), "anonymous")
+    path = f"Appointment/{asked.json()['id']}"
+    assert (await two.patch(path, to_status("cancelled"), "dr-lee")).status_code == 200
+    assert await statuses(two, path) == {"Practitioner/dr-lee": "declined"}
+
+
+@pytest.mark.requirement("R-10.6")
+async def test_an_import_takes_its_practitioner_who_stands_there_as_declined(two: Harness) -> None:
+    """What was booked elsewhere stays as it came; the time of its schedule's actor is noted as taken all the same."""
+    span = {"start": two.at(2 * DAY), "end": two.at(2 * DAY + 30 * MINUTE)}
+    came = appointment("old", "booked", "anna", "a", **span)
+    came["participant"].append(part("Practitioner/dr-lee", "declined"))
+    assert await import_all(two, came) == []
+    assert (await two.stored("Appointment/old"))["participant"] == came["participant"]
+    assert (await booked(two, "ben", "b")).status_code == 409
