@@ -5,6 +5,7 @@ from typing import Any
 import httpx
 import pytest
 
+from tests.booking.test_find_hold_book import book, find, hold, offers, only_outcome, ref
 from tests.booking.test_roles import import_all
 from tests.harness import (
     DAY,
@@ -238,3 +239,45 @@ async def test_an_import_takes_its_practitioner_who_stands_there_as_declined(two
     assert await import_all(two, came) == []
     assert (await two.stored("Appointment/old"))["participant"] == came["participant"]
     assert (await booked(two, "ben", "b")).status_code == 409
+
+
+# What is held
+
+
+async def held(harness: Harness, slot: str, caller: str) -> dict[str, Any]:
+    """The reference to a time that a caller holds, as `$book` takes it."""
+    found = {each["slot"][0]["reference"]: each["id"] for each in offers(await find(harness)) if len(each["slot"]) == 1}
+    answer = await hold(harness, found[f"Slot/{slot}"], caller)
+    assert answer.status_code == 200, answer.text
+    return ref(f"Appointment/{answer.json()['entry'][0]['resource']['id']}")
+
+
+def of_a_held(patient: str, *parts: dict[str, Any]) -> dict[str, Any]:
+    made = appointment("", "pending", patient)
+    made["participant"].extend(parts)
+    del made["id"]
+    return {"resource": made}
+
+
+@pytest.mark.requirement("R-10.6")
+@pytest.mark.parametrize("base", ["", "http://fhir.test/demo/fhir/"])
+async def test_what_is_held_is_booked_by_the_rules_of_every_booking(two: Harness, base: str) -> None:
+    """A role that comes to a held time is its practitioner, by whatever name it is called."""
+    await two.seed(ROLE)
+    role, time = part(f"{base}PractitionerRole/role"), await held(two, "k", "sam")
+    assert (await booked(two, "ben", "a")).status_code == 201
+    refused = await book(two, "sam", appointment_reference=time, appointment_resource=of_a_held("anna", role))
+    assert "Practitioner/dr-lee is already booked" in only_outcome(refused)["diagnostics"]
+    declined = part(f"{base}Practitioner/dr-kim", "declined")
+    answer = await book(two, "sam", appointment_reference=time, appointment_resource=of_a_held("anna", declined))
+    assert offers(answer)[0]["status"] == "booked"
+    assert (await booked(two, "ben", "q")).status_code == 409
+
+
+@pytest.mark.requirement("R-10.6")
+async def test_a_held_time_that_is_over_is_not_booked(clinic: Harness) -> None:
+    await clinic.seed(clinic.slot("soon", MINUTE, 3))
+    time = await held(clinic, "soon", "sam")
+    clinic.clock.advance(5 * MINUTE)
+    refused = await book(clinic, "sam", appointment_reference=time, appointment_resource=of_a_held("anna"))
+    assert only_outcome(refused)["expression"] == ["Appointment.start"]
