@@ -34,6 +34,8 @@ async def prepare(repository: Repository, proposal: Resource, wanted: Wanted, *,
         await _check_referrals(repository, proposal)
         if not wanted.slots:
             raise Unprocessable("A proposal names the slot that it wants.", expression="Appointment.slot")
+        own_name = agent.fhir_user if agent.role in PATIENTS else ""
+        taking_part.check_named(proposal, (*wanted.actors, own_name))
     for slot in wanted.slots:
         await check_slot(repository, slot, own_id)
     check_service(proposal, wanted)

@@ -31,6 +31,18 @@ async def check(repository: Repository, before: Resource | None, after: Resource
             raise Unprocessable(f"There is no such {target.type} here.", expression=at)
 
 
+def check_named(appointment: Resource, actors: Iterable[str]) -> None:
+    """Beside patients only these are named: nobody else's time is an outsider's to take. Raises Unprocessable."""
+    known = frozenset(actors)
+    for n, participant in enumerate(appointment.get("participant", ())):
+        reference = participant.get("actor", {}).get("reference", "")
+        if reference and reference not in known and not names_a_patient(participant):
+            raise Unprocessable(
+                f"{reference} does not come with the slot; leave it out, or choose a slot of theirs.",
+                expression=f"Appointment.participant[{n}]",
+            )
+
+
 def ask(appointment: Resource, actors: Iterable[str]) -> None:
     """Of these, who declined is asked anew: for an appointment that they have not answered."""
     for _, participant in _declined(appointment, actors):

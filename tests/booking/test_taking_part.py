@@ -281,3 +281,58 @@ async def test_a_held_time_that_is_over_is_not_booked(clinic: Harness) -> None:
     clinic.clock.advance(5 * MINUTE)
     refused = await book(clinic, "sam", appointment_reference=time, appointment_resource=of_a_held("anna"))
     assert only_outcome(refused)["expression"] == ["Appointment.start"]
+
+
+# Whom somebody from outside names
+
+
+@pytest.mark.requirement("R-10.1", "R-10.2")
+@pytest.mark.parametrize(
+    "actor",
+    [
+        {"reference": "Practitioner/dr-lee"},
+        {"reference": "http://fhir.test/demo/fhir/Practitioner/dr-lee/_history/1"},
+        {"reference": "Practitioner/dr-lee", "type": "Patient"},
+        {"reference": "PractitionerRole/role"},
+        {"reference": "Location/room"},
+        {"reference": "Device/scanner"},
+        {"reference": "https://other.example/Practitioner/1"},
+    ],
+)
+@pytest.mark.parametrize("caller", ["anonymous", "website", "anna", "backend"])
+async def test_nobody_from_outside_takes_anybody_elses_time(two: Harness, caller: str, actor: dict[str, str]) -> None:
+    """Whom the slot's schedule does not bring is not named, the rule that books by itself included."""
+    device = {"resourceType": "Device", "id": "scanner"}
+    await two.seed(ROLE, ROOM, device)
+    before = await two.versions()
+    made = proposal("q") if caller in ("anonymous", "website") else appointment("", "proposed", "anna", "q")
+    made["participant"].append({"actor": actor, "status": "accepted"})
+    made.pop("id", None)
+    refused = await two.create(made, caller)
+    assert refused.status_code == 422, refused.text
+    assert issue(refused)["expression"] == ["Appointment.participant[1]"]
+    assert await two.versions() == before
+    assert (await booked(two, "ben", "a")).status_code == 201
+
+
+@pytest.mark.requirement("R-10.1")
+async def test_a_patient_who_books_a_held_time_takes_nobody_elses(two: Harness) -> None:
+    time, lee = await held(two, "q", "anna"), part("Practitioner/dr-lee")
+    refused = await book(two, "anna", appointment_reference=time, appointment_resource=of_a_held("anna", lee))
+    assert "Practitioner/dr-lee" in only_outcome(refused)["diagnostics"]
+    kim = part("Practitioner/dr-kim", "declined")
+    answer = await book(two, "anna", appointment_reference=time, appointment_resource=of_a_held("anna", kim))
+    assert offers(answer)[0]["status"] == "booked"
+    assert (await booked(two, "ben", "k")).status_code == 409
+
+
+@pytest.mark.requirement("R-10.1")
+async def test_a_proposal_names_whom_its_slot_brings_and_staff_name_others(two: Harness) -> None:
+    made = proposal("q")
+    interpreter = {"type": [{"text": "interpreter"}], "actor": {"display": "an interpreter"}, "status": "needs-action"}
+    made["participant"] += [part("Practitioner/dr-kim"), part("HealthcareService/quick"), interpreter]
+    assert (await two.create(made, "anonymous")).status_code == 201
+    made = appointment("", "proposed", "ben", "a")
+    made["participant"].append(part("Practitioner/dr-kim"))
+    del made["id"]
+    assert (await two.create(made, "sam")).status_code == 201
