@@ -51,6 +51,13 @@ async def check(repository: Repository, occupation: Occupation) -> None:
         raise Conflict(issues=issues[:_MOST_NAMED])
 
 
+async def check_others(repository: Repository, occupation: Occupation, but: frozenset[str]) -> None:
+    """Raises Conflict where somebody has no time, those left out who have the time by the appointment already."""
+    issues = [issue async for issue in _actors_in_the_way(repository, occupation, but)]
+    if issues:
+        raise Conflict(issues=issues[:_MOST_NAMED])
+
+
 async def look_near(repository: Repository, appointment: dict[str, Any], wanted: Wanted) -> None:
     """Read at once whom `check` and `contested` will ask about, for an appointment that is about to be stored."""
     is_booking = appointment["status"] in OCCUPYING or wanted.rules.confirms_itself
@@ -107,10 +114,12 @@ def _taken(slot: WantedSlot, taken: list[Stored]) -> Issue:
     return Issue("conflict", text, slot.at)
 
 
-async def _actors_in_the_way(repository: Repository, occupation: Occupation) -> AsyncIterator[Issue]:
+async def _actors_in_the_way(
+    repository: Repository, occupation: Occupation, but: frozenset[str] = frozenset()
+) -> AsyncIterator[Issue]:
     for n, actor in enumerate(actors(occupation.appointment, occupation.wanted)):
         target = local_reference(actor, repository.clinic.base_url)
-        if target is None or not await is_exclusive(repository, target):
+        if target is None or actor in but or not await is_exclusive(repository, target):
             continue
         await guard_days(repository, (target,), *_kept_free(occupation))
         query = Query("Appointment", _elsewhere(occupation, target), count=_MOST_NAMED + 1)

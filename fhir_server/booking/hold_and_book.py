@@ -111,7 +111,7 @@ async def book_held(repository: Repository, stored: Stored, given: Resource) -> 
         times.check_ahead(repository, after)
         times.set_times(after, wanted)
         await times.add_actors(repository, after, wanted, "accepted")
-        await occupy(repository, stored.id, after, wanted)
+        await occupy(repository, before, after, wanted)
         after["status"] = "booked"
         accept(after, wanted)
         repository.because, rule = "", repository.because or "ITI-117 held time booked by its holder"

@@ -145,7 +145,7 @@ class Acting:
 
     async def override(self, act: Act) -> httpx.Response | None:
         """Booked in spite of a conflict, with a reason."""
-        reason = {"url": own.OVERRIDE, "valueString": "an emergency"}
+        reason = {"url": own.OVERRIDE, "valueString": f"emergency {act.n}"}
         return await self._change(act, {"status": "booked", "extension": [reason]})
 
     async def hold(self, act: Act) -> httpx.Response | None:
