@@ -103,12 +103,17 @@ async def book_held(repository: Repository, stored: Stored, given: Resource) -> 
     assert stored.body is not None
     before = json.parse(stored.body)
     wanted = await look_up(repository, before)
+    given = json.copy(given)
+    times.localise(repository, given)
     after = _merged(before, given)
     own.tag(after, own.BOOKING, "held", on=False)
     if is_decider(repository):
         await taking_part.check(repository, before, after)
         taking_part.require_patient(after)
-        await occupy(repository, stored.id, after, wanted)
+        times.check_ahead(repository, after)
+        times.set_times(after, wanted)
+        await times.add_actors(repository, after, wanted, "accepted")
+        await occupy(repository, before, after, wanted)
         after["status"] = "booked"
         accept(after, wanted)
         repository.because, rule = "", repository.because or "ITI-117 held time booked by its holder"

@@ -46,7 +46,10 @@ def require_own(repository: Repository, proposal: Resource) -> None:
     if others or "contained" in proposal:
         raise Forbidden("A patient proposes appointments for themselves only.", expression="Appointment.participant")
     if own_reference not in named:
-        participants.insert(0, {"actor": {"reference": own_reference}, "status": "accepted"})
+        participants.insert(0, {"actor": {"reference": own_reference}})
+    for participant in participants:
+        if participant.get("actor", {}).get("reference") == own_reference:
+            participant["status"] = "accepted"
 
 
 def _participant_of(proposal: Resource, reference: str) -> Resource:
@@ -82,10 +85,10 @@ def _contact(text: str) -> str:
 
 
 def names_a_patient(participant: Resource) -> bool:
-    """Whether a participant is a patient, one who comes along in the resource too."""
+    """Whether a participant is a patient, one who comes along too; a reference says more than a type."""
     actor = participant.get("actor", {})
     reference = actor.get("reference", "")
-    return reference.startswith("#") or "Patient/" in reference or actor.get("type") == "Patient"
+    return reference.startswith("#") or "Patient/" in reference or (not reference and actor.get("type") == "Patient")
 
 
 def _check(patient: Resource) -> None:

@@ -174,7 +174,7 @@ async def _book(repository: Repository, stored: Stored, appointment: Resource, s
     after = appointment | {"slot": [{"reference": f"Slot/{id_}"} for id_ in slot_ids]}
     wanted = await look_up(repository, after)
     await times.follow_slots(repository, appointment, after, wanted)
-    await occupy(repository, stored.id, after, wanted)
+    await occupy(repository, appointment, after, wanted)
     after["status"] = "booked"
     accept(after, wanted)
     own.tag(after, own.BOOKING, "offered", on=False)

@@ -3,7 +3,7 @@
 from itertools import pairwise
 from typing import Any
 
-from fhir_server.booking import contested, day_limit, deadline, expiry, holds, identity, limits, times
+from fhir_server.booking import contested, day_limit, deadline, expiry, holds, identity, limits, taking_part, times
 from fhir_server.booking.candidates import MOST_SLOTS
 from fhir_server.booking.conflicts import takers
 from fhir_server.booking.states import PATIENTS, STAFF
@@ -37,6 +37,8 @@ async def prepare(repository: Repository, proposal: Resource, wanted: Wanted, *,
         if not wanted.slots:
             raise Unprocessable("A proposal names the slot that it wants.", expression="Appointment.slot")
         _check_together(wanted)
+        own_name = agent.fhir_user if agent.role in PATIENTS else ""
+        taking_part.check_named(proposal, (*wanted.actors, own_name))
     for slot in wanted.slots:
         await check_slot(repository, slot, own_id)
     check_service(proposal, wanted)
@@ -50,6 +52,9 @@ async def prepare(repository: Repository, proposal: Resource, wanted: Wanted, *,
         await identity.admit(repository, proposal)
     elif agent.role in PATIENTS:
         identity.require_own(repository, proposal)
+    if agent.role not in STAFF:
+        taking_part.ask_all(proposal)
+    taking_part.ask(proposal, wanted.actors)
     await times.add_actors(repository, proposal, wanted)
     expiry.set_end(repository, proposal, wanted)
     deadline.set_due(repository, proposal, wanted)

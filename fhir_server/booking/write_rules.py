@@ -62,7 +62,7 @@ async def appointment(repository: Repository, before: Resource | None, after: Re
     if new in OCCUPYING | OPEN and repository.is_import:
         await roles.note_occupied(repository, after, wanted.actors)
     if new in OCCUPYING and not (old in OCCUPYING and before is not None and _takes_the_same(before, after)):
-        await occupy(repository, (before or {}).get("id", ""), after, wanted)
+        await occupy(repository, before, after, wanted)
     if new in OCCUPYING and old not in OCCUPYING and not repository.is_import:
         accept(after, wanted)
     _then_settle(repository, before, after, wanted)
