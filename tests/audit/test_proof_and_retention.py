@@ -2,15 +2,18 @@
 
 from dataclasses import replace
 from html import unescape
+from pathlib import Path
 
 import pytest
 
 from fhir_server.audit import keys, proof, retention, whole
 from fhir_server.audit.checkpoint import Checkpoint, parse
-from fhir_server.audit.sealer import ENTRIES, EVERY
+from fhir_server.audit.event import Event
+from fhir_server.audit.sealer import ENTRIES, EVERY, Sealer
+from fhir_server.fhir.clock import Ids
 from fhir_server.fhir.errors import Unprocessable
-from fhir_server.store.protocol import AuditQuery, Unit
-from tests.harness import DAY, MINUTE, Harness
+from fhir_server.store.protocol import AuditQuery, Store, Unit
+from tests.harness import DAY, MINUTE, Harness, SteppingClock, open_store
 
 
 async def _key(harness: Harness) -> list[bytes]:
@@ -77,19 +80,28 @@ async def test_a_key_folder_outside_of_the_data_holds_the_private_key(clinic: Ha
     assert await _key(clinic) == [signer.public]
 
 
-async def _purge(clinic: Harness, before: int) -> Checkpoint | None:
-    signer = await keys.signer(clinic.parts.store, "demo", None)
+async def _bury(store: Store, clock: SteppingClock, before: int) -> Checkpoint | None:
+    """The first half of a purge."""
+    signer = await keys.signer(store, "demo", None)
 
     async def bury(unit: Unit) -> Checkpoint | None:
         upto = await retention.plan(unit, before)
         if upto is not None:
-            await retention.bury(unit, "demo", signer, clinic.clock(), upto, "root", "period")
+            await retention.bury(unit, "demo", signer, clock(), upto, "root", "period")
         return upto
 
-    upto = await clinic.run(bury, write=True)
+    return await store.run("demo", bury, write=True)
+
+
+async def _purge(store: Store, clock: SteppingClock, before: int) -> Checkpoint | None:
+    upto = await _bury(store, clock, before)
     if upto is not None:
-        await clinic.run(lambda unit: retention.remove(unit, upto), write=True)
+        await store.run("demo", lambda unit: retention.remove(unit, upto), write=True)
     return upto
+
+
+def _event(clock: SteppingClock) -> Event:
+    return Event("read", "R", "0", clock(), "portal", "Practitioner/dr-lee", entity="Patient/p/_history/1")
 
 
 @pytest.mark.requirement("R-10.8")
@@ -102,7 +114,7 @@ async def test_a_purge_leaves_a_tombstone_and_the_rest_verifies(clinic: Harness)
         await sealer.seal("demo")
         clinic.clock.advance(DAY)
     all_ = (await whole.verify_store(store, "demo", await _key(clinic))).sealed
-    upto = await _purge(clinic, clinic.clock() - 2 * DAY + MINUTE * 5)
+    upto = await _purge(clinic.parts.store, clinic.clock, clinic.clock() - 2 * DAY + MINUTE * 5)
     assert upto is not None
     assert upto.number == 2
     report = await whole.verify_store(store, "demo", await _key(clinic))
@@ -114,8 +126,34 @@ async def test_a_purge_leaves_a_tombstone_and_the_rest_verifies(clinic: Harness)
     await sealer.seal("demo")
     assert (await whole.verify_store(store, "demo", await _key(clinic))).is_whole
     with pytest.raises(Unprocessable):
-        await _purge(clinic, clinic.clock() - 2 * DAY - DAY + MINUTE * 5)
+        await _purge(clinic.parts.store, clinic.clock, clinic.clock() - 2 * DAY - DAY + MINUTE * 5)
     assert (await clinic.get(f"AuditEvent/{first.id}", "auditor")).status_code == 404
+
+
+async def test_an_idle_chain_goes_on_after_a_second_purge(store_kind: str, tmp_path: Path) -> None:
+    """The second tombstone names it where the first did; its numbers go on after a restart, and it verifies."""
+    clock = SteppingClock()
+    store = open_store(store_kind, tmp_path, clock, Ids(clock))
+    await store.create_tenant("demo")
+
+    async def change(unit: Unit) -> None:
+        await unit.audit(_event(clock).entry())
+
+    await store.record("demo", [_event(clock).entry()] * 3)
+    for _ in range(2):  # changes are another chain than reads, on the embedded store
+        await store.run("demo", change, write=True)
+        await Sealer(store, clock).seal("demo")
+        clock.advance(DAY)
+        assert await _purge(store, clock, clock()) is not None
+    await store.close()
+    store = open_store(store_kind, tmp_path, clock, Ids(clock))
+    await store.record("demo", [_event(clock).entry()] * 4)
+    await Sealer(store, clock).seal("demo")
+    heads = await store.run("demo", lambda unit: unit.heads(), write=False)
+    assert sum(head.number for head in heads) == 3 + 2 + 4
+    report = await whole.verify_store(store, "demo", await whole.kept_keys(store, "demo"))
+    assert (report.faults, report.sealed, report.unsealed) == ([], 4, 0)
+    await store.close()
 
 
 async def test_a_removal_without_tombstone_shows(clinic: Harness) -> None:
@@ -131,9 +169,9 @@ async def test_a_legal_hold_keeps_what_is_about_a_patient(clinic: Harness) -> No
     await clinic.parts.sealer.seal("demo")
     clinic.clock.advance(DAY)
     await clinic.run(lambda unit: retention.hold(unit, "anna", "case 17"), write=True)
-    assert await _purge(clinic, clinic.clock()) is None
+    assert await _purge(clinic.parts.store, clinic.clock, clinic.clock()) is None
     assert await clinic.run(lambda unit: retention.release(unit, "anna"), write=True)
-    assert await _purge(clinic, clinic.clock()) is not None
+    assert await _purge(clinic.parts.store, clinic.clock, clinic.clock()) is not None
 
 
 async def test_who_looked_at_a_patient_is_told(clinic: Harness) -> None:

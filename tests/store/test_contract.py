@@ -10,6 +10,7 @@ from fhir_server import tasks
 from fhir_server.fhir.errors import BadRequest, Conflict, NotFound
 from fhir_server.search.plan import Query
 from fhir_server.store import forgetting
+from fhir_server.store.chain import link
 from fhir_server.store.protocol import (
     AuditEntry,
     AuditQuery,
@@ -399,6 +400,20 @@ async def test_a_reading_unit_audits_nothing(store: Store) -> None:
     with pytest.raises(Exception):  # noqa: B017 - how a store refuses is its own
         await read(store, lambda unit: unit.audit(entry(1)))
     assert await _audited(store) == []
+
+
+async def test_a_chain_that_is_purged_again_goes_on_where_it_stood(store: Store) -> None:
+    """The second purge finds nothing of a chain in which nothing was written since, and leaves it as it is."""
+    await store.record("demo", [entry(number) for number in range(1, 4)])
+    for _ in range(2):
+        [before] = [head for head in await write(store, lambda unit: unit.heads()) if head.number]
+        await write(store, lambda unit, chain=before.chain: unit.purge(chain, 3))
+        assert await _audited(store) == []
+        assert before in await write(store, lambda unit: unit.heads())
+    await store.record("demo", [entry(4)])
+    [after] = [head for head in await write(store, lambda unit: unit.heads()) if head.number]
+    assert (after.chain, after.number) == (before.chain, 4)
+    assert after.hash == link(before.hash, 4, 4, entry(4).body)
 
 
 # tenants

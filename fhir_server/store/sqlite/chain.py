@@ -82,9 +82,15 @@ def head(connection: apsw.Connection) -> tuple[int, bytes] | None:
 
 
 def purge(connection: apsw.Connection, upto: int) -> None:
-    """Remove entries for good, in an open transaction; the hash of the last of them stays."""
+    """Remove entries for good, in an open transaction; the hash of the last of them stays.
+
+    Where that one is gone an earlier purge removed it, and what `audit_purged` says is where the chain goes on.
+    """
+    last = connection.execute("SELECT number, hash FROM audit WHERE number = ?", (upto,)).fetchone()
+    if last is None:
+        return
     connection.execute("DELETE FROM audit_purged")
-    connection.execute("INSERT INTO audit_purged SELECT number, hash FROM audit WHERE number = ?", (upto,))
+    connection.execute("INSERT INTO audit_purged (number, hash) VALUES (?, ?)", last)
     connection.execute("DELETE FROM audit_recent WHERE number <= ?", (upto,))
     connection.execute("DELETE FROM audit_found WHERE block <= ? AND number <= ?", (upto >> found.BLOCK_BITS, upto))
     connection.execute("DELETE FROM audit WHERE number <= ?", (upto,))
