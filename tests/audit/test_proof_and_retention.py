@@ -1,18 +1,26 @@
 """Proofs, accounting of disclosures, purging with a tombstone, legal hold."""
 
-from dataclasses import replace
+import asyncio
+from dataclasses import dataclass, replace
 from html import unescape
 from pathlib import Path
 
+import apsw
 import pytest
+from pymongo import DeleteOne
 
 from fhir_server.audit import keys, proof, retention, whole
 from fhir_server.audit.checkpoint import Checkpoint, parse
 from fhir_server.audit.event import Event
+from fhir_server.audit.export import export
 from fhir_server.audit.sealer import ENTRIES, EVERY, Sealer
 from fhir_server.fhir.clock import Ids
 from fhir_server.fhir.errors import Unprocessable
-from fhir_server.store.protocol import AuditQuery, Store, Unit
+from fhir_server.store.mongo import unit as mongo_unit
+from fhir_server.store.mongo.store import MongoStore
+from fhir_server.store.protocol import AuditQuery, Chained, Store, Unit
+from fhir_server.store.sqlite.names import Names
+from fhir_server.store.sqlite.pack import pack
 from tests.harness import DAY, MINUTE, Harness, SteppingClock, open_store
 
 
@@ -154,6 +162,99 @@ async def test_an_idle_chain_goes_on_after_a_second_purge(store_kind: str, tmp_p
     report = await whole.verify_store(store, "demo", await whole.kept_keys(store, "demo"))
     assert (report.faults, report.sealed, report.unsealed) == ([], 4, 0)
     await store.close()
+
+
+async def _verified(store: Store, path: Path) -> whole.Report:
+    """The store's log, and its export, which tell the same."""
+    public = await whole.kept_keys(store, "demo")
+    report = await whole.verify_store(store, "demo", public)
+
+    @dataclass
+    class Named:
+        name: str = "demo"
+
+    with path.open("wb") as out:
+        await export(store, Named(), "log", out)  # type: ignore[arg-type]
+    exported = whole.verify_export(path, public)
+    assert (exported.faults, exported.sealed) == (report.faults, report.sealed)
+    return report
+
+
+async def _purged_and_buried(store: Store, clock: SteppingClock) -> tuple[str, list[Chained], Checkpoint]:
+    """Five entries that are purged, five that are only buried, and two after them; the chain and the first ten."""
+    entries: list[Chained] = []
+    for purge in (_purge, _bury):
+        await store.record("demo", [_event(clock).entry()] * 5)
+        await Sealer(store, clock).seal("demo")
+        [chain] = [head.chain for head in await store.run("demo", lambda u: u.heads(), write=False) if head.number]
+        entries += [each async for batch in whole.entries_of(store, "demo", chain) for each in batch]
+        clock.advance(DAY)
+        upto = await purge(store, clock, clock())
+        assert upto is not None
+    await store.record("demo", [_event(clock).entry()] * 2)
+    await Sealer(store, clock).seal("demo")
+    return chain, entries, upto
+
+
+async def test_a_purge_that_was_broken_off_verifies_and_is_finished(
+    store: Store, clock: SteppingClock, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What it has not removed yet is no insertion; the next purge, of the same day, removes it."""
+    chain, _, upto = await _purged_and_buried(store, clock)
+    assert ((await _verified(store, tmp_path / "log")).faults, await _numbers(store, chain)) == ([], [*range(6, 13)])
+    if isinstance(store, MongoStore):  # there a removal can break off within a chain
+        deletions = [DeleteOne, DeleteOne]
+        with monkeypatch.context() as broken:
+            broken.setattr(mongo_unit, "_PURGED_TOGETHER", 2)
+            broken.setattr(mongo_unit, "DeleteOne", lambda at: deletions.pop()(at))
+            with pytest.raises(IndexError):
+                await _purge(store, clock, clock())
+        assert (await _verified(store, tmp_path / "log")).faults == []
+        assert await _numbers(store, chain) == [6, 7, 8, 11, 12]
+    assert await _purge(store, clock, clock()) == upto
+    report = await _verified(store, tmp_path / "log")
+    assert (report.faults, report.sealed, await _numbers(store, chain)) == ([], 2, [11, 12])
+    with pytest.raises(Unprocessable):
+        await _purge(store, clock, clock())
+
+
+@pytest.mark.parametrize("finished", [False, True])
+@pytest.mark.parametrize("number", [-1, 0, 1, 3, 5, 6, 8, 10])
+async def test_what_is_inserted_below_a_tombstone_is_found(
+    store: Store, clock: SteppingClock, tmp_path: Path, number: int, finished: bool
+) -> None:
+    """Where it was, or in the place of what a purge that was broken off has yet to remove."""
+    chain, entries, upto = await _purged_and_buried(store, clock)
+    if finished:
+        await store.run("demo", lambda unit: retention.remove(unit, upto), write=True)
+    placed = entries[number - 1] if 0 < number != 8 else replace(entries[4], number=number)
+    await _insert(store, tmp_path, chain, placed)
+    told = "is not what was recorded" if number == 8 and not finished else "was inserted or moved"
+    expected = [] if number in (6, 10) and not finished else [f"{chain}-{number} {told}"]
+    assert (await _verified(store, tmp_path / "log")).faults == expected
+
+
+async def _numbers(store: Store, chain: str) -> list[int]:
+    return [each.number async for batch in whole.entries_of(store, "demo", chain) for each in batch]
+
+
+async def _insert(store: Store, folder: Path, chain: str, entry: Chained) -> None:
+    """Put an entry, packed or not, in its number's place."""
+    if isinstance(store, MongoStore):
+        at = {"tenant": "demo", "type": chain, "number": entry.number}
+        there = await store.database.audit.find_one(at) or at | {"id": f"{chain}-1{entry.number:030}", "key": 1}
+        made = there | {"recorded": entry.recorded, "body": entry.body, "hash": entry.hash, "found": []}
+        where = {"tenant": "demo", "type": chain, "id": there["id"]}
+        await store.database.audit.replace_one(where, made, upsert=True)
+        return
+    connection = apsw.Connection(str(folder / "tenants/demo" / f"audit-{chain.removeprefix('r')}.db"))
+    assert entry.body is not None
+    names = Names(connection)
+    names.begin()
+    values = (entry.number, entry.recorded, pack(entry.body, names), entry.hash)
+    connection.execute("INSERT OR REPLACE INTO audit VALUES (?, ?, ?, ?)", values)
+    connection.close()
+    await asyncio.sleep(0)  # one turn of the loop reads one snapshot
 
 
 async def test_a_removal_without_tombstone_shows(clinic: Harness) -> None:

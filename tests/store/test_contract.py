@@ -416,6 +416,23 @@ async def test_a_chain_that_is_purged_again_goes_on_where_it_stood(store: Store)
     assert after.hash == link(before.hash, 4, 4, entry(4).body)
 
 
+async def test_a_chain_is_read_in_parts_and_whole(store: Store) -> None:
+    """After a number, or from the first that is there; what is recorded is no stray, also before it is chained."""
+    await store.record("demo", [entry(number) for number in range(1, 6)])
+    await write(store, lambda unit: unit.audit(entry(6)))
+    assert list(await read(store, lambda unit: unit.strays(9))) == []
+    chains = [head.chain for head in await write(store, lambda unit: unit.heads()) if head.number]
+    await write(store, lambda unit: unit.purge(chains[-1], 2))
+    for chain in chains:
+        every = [each.number for each in await read(store, lambda unit, c=chain: unit.chained(c, None, 9))]
+        assert every == [*range(3 if chain == chains[-1] else 1, every[-1] + 1)]
+        for after in range(-1, 7):
+            part = await read(store, lambda unit, c=chain, a=after: unit.chained(c, a, 2))
+            assert [each.number for each in part] == [number for number in every if number > after][:2]
+    assert sorted(each.recorded for each in await _audited(store)) == [3, 4, 5, 6]
+    assert list(await read(store, lambda unit: unit.strays(9))) == []
+
+
 # tenants
 
 

@@ -86,9 +86,19 @@ class Log:
             end = {"$set": {"number": number, "hash": hash_}}
             await self._database.head.update_one(at, end, upsert=True, session=self._session)
 
-    async def chained(self, chain: str, after: int, count: int) -> Sequence[Chained]:
-        """Entries of a chain after a number, in its order."""
-        where = {"tenant": self._tenant, "type": chain, "number": {"$gt": after}}
+    async def strays(self, count: int) -> list[str]:
+        """Entries that neither stand in a chain that has a head, under a number, nor wait to be chained."""
+        heads = self._database.head.find({"tenant": self._tenant, "type": "chain"}, session=self._session)
+        placed: Document = {"type": {"$in": [each["id"] async for each in heads]}, "number": {"$type": ["int", "long"]}}
+        where = {"tenant": self._tenant, "$nor": [placed, {"type": OWN, "unchained": True}]}
+        order = [(name, 1) for name in ("type", "id")]
+        found = self._database.audit.find(where, {"id": 1}, sort=order, limit=count, session=self._session)
+        return [str(each["id"]) async for each in found]
+
+    async def chained(self, chain: str, after: int | None, count: int) -> Sequence[Chained]:
+        """Entries of a chain after a number, in its order; None: from the lowest number there is."""
+        where: Document = {"tenant": self._tenant, "type": chain}
+        where["number"] = {"$gt": after} if after is not None else {"$type": "number"}
         found = self._database.audit.find(where, sort=[("number", 1)], limit=count, session=self._session)
         return [Chained(each["number"], each["recorded"], each["body"], each["hash"]) async for each in found]
 

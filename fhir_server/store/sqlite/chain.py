@@ -96,11 +96,11 @@ def purge(connection: apsw.Connection, upto: int) -> None:
     connection.execute("DELETE FROM audit WHERE number <= ?", (upto,))
 
 
-def chained(connection: apsw.Connection, names: Names, after: int, count: int) -> Sequence[Chained]:
+def chained(connection: apsw.Connection, names: Names, after: int | None, count: int) -> Sequence[Chained]:
     """Entries after a number, in the order of the chain; one that cannot be unpacked has None for a body."""
-    rows = connection.execute(
-        "SELECT number, recorded, body, hash FROM audit WHERE number > ? ORDER BY number LIMIT ?", (after, count)
-    )
+    where = "number > ?" if after is not None else "? IS NULL"
+    sql = f"SELECT number, recorded, body, hash FROM audit WHERE {where} ORDER BY number LIMIT ?"
+    rows = connection.execute(sql, (after, count))
     return [Chained(number, recorded, found.body_of(packed, names), hash_) for number, recorded, packed, hash_ in rows]
 
 
