@@ -10,15 +10,16 @@ import pytest
 from pymongo import DeleteOne
 
 from fhir_server.audit import keys, proof, retention, whole
-from fhir_server.audit.checkpoint import Checkpoint, parse
+from fhir_server.audit.checkpoint import NOTHING, Checkpoint, hash_of, parse
 from fhir_server.audit.event import Event
 from fhir_server.audit.export import export
 from fhir_server.audit.sealer import ENTRIES, EVERY, Sealer
+from fhir_server.audit.verify import Checkpoints
 from fhir_server.fhir.clock import Ids
 from fhir_server.fhir.errors import Unprocessable
 from fhir_server.store.mongo import unit as mongo_unit
 from fhir_server.store.mongo.store import MongoStore
-from fhir_server.store.protocol import AuditQuery, Chained, Store, Unit
+from fhir_server.store.protocol import AuditQuery, Chained, Sealed, Store, Unit
 from fhir_server.store.sqlite.names import Names
 from fhir_server.store.sqlite.pack import pack
 from tests.harness import DAY, MINUTE, Harness, SteppingClock, open_store
@@ -255,6 +256,42 @@ async def _insert(store: Store, folder: Path, chain: str, entry: Chained) -> Non
     connection.execute("INSERT OR REPLACE INTO audit VALUES (?, ?, ?, ?)", values)
     connection.close()
     await asyncio.sleep(0)  # one turn of the loop reads one snapshot
+
+
+async def test_a_clock_that_steps_back_breaks_no_log(store: Store, clock: SteppingClock, tmp_path: Path) -> None:
+    """A checkpoint's time is that of the one before it at least, a tombstone's too: machines' clocks differ."""
+    for step in (0, -5 * MINUTE, 0, DAY, 0):
+        clock.advance(step)
+        await store.record("demo", [_event(clock).entry()])
+        await Sealer(store, clock).seal("demo")
+    clock.advance(-2 * MINUTE)
+    assert await _purge(store, clock, clock() - MINUTE) is not None
+    clock.advance(-DAY)
+    await store.record("demo", [_event(clock).entry()])
+    await Sealer(store, clock).seal("demo")
+    report = await _verified(store, tmp_path / "log")
+    assert (report.faults, report.sealed, report.unsealed) == ([], 3, 0)
+    times = [parse(each.body).at async for each in whole.checkpoints_of(store, "demo")]
+    assert times == sorted(times)
+    assert len(times) == 7
+
+
+async def test_a_time_that_went_back_is_told_once(store: Store, clock: SteppingClock) -> None:
+    """As logs may have it that were sealed before: what the checkpoints cover is checked all the same."""
+    for _ in range(4):
+        await store.record("demo", [_event(clock).entry()])
+        await Sealer(store, clock).seal("demo")
+        clock.advance(MINUTE)
+    signer = await keys.signer(store, "demo", None)
+    checkpoints, previous = Checkpoints("demo", [signer.public]), NOTHING
+    async for each in whole.checkpoints_of(store, "demo"):
+        at = parse(each.body).at - (10 * MINUTE if each.number > 1 else 0)
+        body = replace(parse(each.body), at=at, previous=previous).body()
+        made = Sealed(each.number, body, signer.sign(body), each.marks)
+        checkpoints.take(made)
+        previous = hash_of(made)
+    assert checkpoints.faults == ["checkpoint 2: its time is before that of the one before it"]
+    assert max(expected.upto for expected in checkpoints.chains.values()) == 4
 
 
 async def test_a_removal_without_tombstone_shows(clinic: Harness) -> None:
