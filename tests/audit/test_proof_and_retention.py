@@ -9,7 +9,7 @@ import apsw
 import pytest
 from pymongo import DeleteOne
 
-from fhir_server.audit import keys, proof, retention, whole
+from fhir_server.audit import disclosures, keys, proof, retention, whole
 from fhir_server.audit.checkpoint import NOTHING, Checkpoint, hash_of, parse
 from fhir_server.audit.event import Event
 from fhir_server.audit.export import export
@@ -22,7 +22,7 @@ from fhir_server.store.mongo.store import MongoStore
 from fhir_server.store.protocol import AuditQuery, Chained, Sealed, Store, Unit
 from fhir_server.store.sqlite.names import Names
 from fhir_server.store.sqlite.pack import pack
-from tests.harness import DAY, MINUTE, Harness, SteppingClock, open_store
+from tests.harness import DAY, MINUTE, Harness, SteppingClock, ids, issue, link, open_store
 
 
 async def _key(harness: Harness) -> list[bytes]:
@@ -345,6 +345,55 @@ async def test_a_refused_look_is_told(clinic: Harness) -> None:
     told = [(entry["resource"]["outcome"], entry["resource"]["outcomeDesc"]) for entry in answer.json()["entry"]]
     assert sorted(told) == [("4", "403 forbidden"), ("4", "404 not-found")]
     assert "refused: 404 not-found" in (await clinic.get("Patient/anna/$who-looked", "auditor")).text
+
+
+@pytest.mark.parametrize("own", [2, 3, 4, 25])
+async def test_no_look_is_lost_behind_what_is_left_out(
+    clinic: Harness, monkeypatch: pytest.MonkeyPatch, own: int
+) -> None:
+    """However much of their own the patient did, and whatever was written, since: it does not count for the most."""
+    monkeypatch.setattr(disclosures, "MOST", 3)
+    looked = _event(clinic.clock)
+    left_out = replace(looked, user="Patient/zed"), replace(looked, subtype="update", action="U")
+    for each in (looked, *(left_out * own)):
+        clinic.clock.advance(1_000)
+        made = replace(each, recorded=clinic.clock(), patients=("zed",))
+        await clinic.parts.store.record("demo", [made.entry()])
+    answer = await clinic.get("Patient/zed/$accounting-of-disclosures", "auditor")
+    assert (answer.json()["total"], len(answer.json()["entry"]), link(answer, "next")) == (1, 1, None)
+    page = await clinic.get("Patient/zed/$who-looked", "auditor")
+    assert "Practitioner/dr-lee" in page.text
+    assert "There are more" not in page.text
+
+
+@pytest.mark.parametrize("looks", [2, 3, 4, 10])
+async def test_more_looks_than_are_shown_are_told(clinic: Harness, monkeypatch: pytest.MonkeyPatch, looks: int) -> None:
+    """The newest, and a link to those before them; a total only where it is known."""
+    monkeypatch.setattr(disclosures, "MOST", 3)
+    for _ in range(looks):
+        clinic.clock.advance(1_000)
+        await clinic.parts.store.record("demo", [replace(_event(clinic.clock), patients=("zed",)).entry()])
+    clinic.clock.advance(DAY)  # asking is a look, too
+    day = "start=2020&end=2027-01-18"
+    answer = await clinic.get(f"Patient/zed/$accounting-of-disclosures?{day}", "auditor")
+    page = await clinic.get(f"Patient/zed/$who-looked?{day}", "auditor")
+    assert ("There are more" in page.text) == (looks > 3)
+    assert answer.json().get("total") == (looks if looks <= 3 else None)
+    found = ids(answer)
+    while (following := link(answer, "next")) is not None:
+        assert len(ids(answer)) == 3
+        answer = await clinic.get(following.removeprefix("/demo/fhir/"), "auditor")
+        assert "start=2020" in answer.json()["link"][0]["url"]
+        found += ids(answer)
+    assert len(dict.fromkeys(found)) == looks
+
+
+@pytest.mark.parametrize("query", ["start=nix", "end=ge2020", "start=", "end=2020-13-01"])
+async def test_a_time_that_is_none_is_refused(clinic: Harness, query: str) -> None:
+    for operation in ("$accounting-of-disclosures", "$who-looked"):
+        answer = await clinic.get(f"Patient/anna/{operation}?{query}", "auditor")
+        assert answer.status_code == 400, answer.text
+        assert issue(answer)["expression"] == [query.partition("=")[0]]
 
 
 async def test_the_page_is_for_people(clinic: Harness) -> None:
