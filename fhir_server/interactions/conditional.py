@@ -5,7 +5,6 @@ finds only what the caller may search: what is out of sight is as if it were not
 """
 
 from dataclasses import replace
-from urllib.parse import parse_qsl
 
 from fhir_server.fhir.errors import BadRequest, Conflict, NotFound, PreconditionFailed
 from fhir_server.interactions import delete as direct_delete
@@ -15,13 +14,18 @@ from fhir_server.interactions.call import Answer, Call, Pairs
 from fhir_server.interactions.prefer import answer_with
 from fhir_server.interactions.repository import Repository
 from fhir_server.search.parse import SearchRequest
+from fhir_server.search.parse import pairs as query_pairs
 from fhir_server.search.plan import EVERYTHING, Node, Query
 from fhir_server.store.protocol import Stored
 
 
 def criteria(text: str) -> Pairs:
-    """The pairs of a condition written as a query, with or without the type and question mark before it."""
-    return parse_qsl(text.rpartition("?")[2], keep_blank_values=True)
+    """The pairs of an If-None-Exist: a query, with or without the type and question mark before it. Raises BadRequest.
+
+    A `?` further on is part of a value (RFC 3986 §3.4).
+    """
+    before, mark, query = text.partition("?")
+    return query_pairs(query if mark and "=" not in before else text)
 
 
 async def matches(call: Call, repository: Repository, type_: str, pairs: Pairs, most: int = 1) -> list[Stored]:

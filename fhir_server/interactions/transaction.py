@@ -140,7 +140,8 @@ class _Identities:
             now = self.replaced.get(f"{each.type}/{earlier.id}", f"{each.type}/{earlier.id}")
             self.replaced[f"{each.type}/{each.id}"] = now
             return
-        match = await conditional.one(self.call, repository, each.type, conditional.criteria(condition))
+        sought = conditional.criteria(condition) if each.method == "POST" else pairs(condition)
+        match = await conditional.one(self.call, repository, each.type, sought)
         if match is not None:
             self.there[each.place] = match
             if each.id and each.id != match.id:

@@ -121,6 +121,19 @@ async def test_conditional_entries_and_references_find_what_is_there(harness: Ha
     assert subjects == [names[0], names[0], names[3]]
 
 
+@pytest.mark.parametrize("type_", ["transaction", "batch"])
+async def test_only_the_first_question_mark_of_a_condition_separates(harness: Harness, type_: str) -> None:
+    """RFC 3986 §3.4: what stands after a second one is no condition of its own."""
+    await harness.put({"resourceType": "Patient", "id": "victim", "name": [{"family": "Victim"}]})
+    value = "http://h/?family=Victim"
+    sent = {"resourceType": "Patient", "identifier": [{"value": value}]}
+    put = await send(harness, entry("PUT", f"Patient?identifier={value}", sent), type_=type_)
+    post = await send(harness, entry("POST", "Patient", sent, ifNoneExist=f"Patient?identifier={value}"), type_=type_)
+    assert statuses(put) + statuses(post) == ["201", "200"], put.text + post.text
+    assert put.json()["entry"][0]["response"]["location"] == post.json()["entry"][0]["response"]["location"]
+    assert (await harness.stored("Patient/victim"))["meta"]["versionId"] == "1"
+
+
 async def test_one_condition_twice_makes_one_resource(harness: Harness) -> None:
     made = await send(
         harness,

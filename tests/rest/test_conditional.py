@@ -34,6 +34,23 @@ async def test_conditional_create_makes_one_and_then_finds_it(harness: Harness) 
     assert [(e.subtype, e.action) for e in await harness.events()] == [("create", "C"), ("create", "R")]
 
 
+async def test_only_the_first_question_mark_separates(harness: Harness) -> None:
+    """RFC 3986 §3.4: a query may have a `?` in it; what stands after it is no condition of its own."""
+    victim = await harness.create({"resourceType": "Patient", "name": [{"family": "Victim"}]})
+    value, there = "http://h/?family=Victim", person("1", identifier=[{"value": "http://h/?family=Victim"}])
+    conditions = (f"identifier={value}", f"Patient?identifier={value}", f"?identifier={value}")
+    made = [await _create(harness, there, condition) for condition in conditions]
+    assert [answer.status_code for answer in made] == [201, 200, 200]
+    put = await harness.send("PUT", f"Patient?identifier={value}", "admin", json_=there)
+    assert (put.status_code, put.json()["id"]) == (200, made[0].json()["id"])
+    assert (await harness.get(f"Patient/{victim.json()['id']}", "admin")).json() == victim.json()
+
+
+async def test_condition_is_utf_8(harness: Harness) -> None:
+    assert (await _create(harness, person("9"), "identifier=%FF")).status_code == 400
+    assert await harness.versions() == 0
+
+
 async def test_several_matches_are_412_and_change_nothing(harness: Harness) -> None:
     for _ in range(2):
         await harness.create(person("1"))
