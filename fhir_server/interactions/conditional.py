@@ -72,16 +72,21 @@ async def patch(call: Call, repository: Repository) -> Answer:
 async def delete(call: Call, repository: Repository) -> Answer:
     """Delete what matches: nothing, one, or as many as the setting `conditional_deletes` allows."""
     repository.granted(call.type, "d")
-    most = call.clinic.server.settings.conditional_deletes
-    found = await matches(call, repository, call.type, call.query, most)
-    if len(found) > most:
-        raise PreconditionFailed(
-            f"The condition finds more than {most} of {call.type}, the most that one request deletes here.",
-            code="multiple-matches",
-        )
-    for stored in found:
+    for stored in await deletable(call, repository, call.type, call.query):
         await direct_delete.handle(_direct(call, stored.id, None), repository)
     return Answer(204)
+
+
+async def deletable(call: Call, repository: Repository, type_: str, pairs: Pairs) -> list[Stored]:
+    """What a conditional delete deletes. Raises PreconditionFailed for more than the setting allows."""
+    most = call.clinic.server.settings.conditional_deletes
+    found = await matches(call, repository, type_, pairs, most)
+    if len(found) > most:
+        raise PreconditionFailed(
+            f"The condition finds more than {most} of {type_}, the most that one request deletes here.",
+            code="multiple-matches",
+        )
+    return found
 
 
 def _direct(call: Call, id_: str, body: object) -> Call:

@@ -186,6 +186,49 @@ async def test_transaction_is_all_or_nothing(
         assert [(event.subtype, event.outcome) for event in await harness.events()] == [("transaction", "4")]
 
 
+_ONE, _NEW = "identifier=urn:mrn|1", "identifier=urn:mrn|77"
+OVERLAPS: list[tuple[list[Resource], int]] = [
+    ([entry("DELETE", f"Patient?{_ONE}"), entry("POST", "Patient", person("2"), ifNoneExist=_NEW)], 200),  # control
+    ([entry("PUT", f"Patient?{_NEW}", person("77")), entry("PUT", f"Patient?{_ONE}", person("1"))], 200),  # control
+    ([entry("DELETE", "Patient/x"), entry("POST", "Patient", person("1"), P, ifNoneExist=_ONE),
+      entry("POST", "Observation", observation(P))], 400),
+    ([entry("POST", "Patient", person("1"), P, ifNoneExist=_ONE), entry("DELETE", f"Patient?{_ONE}")], 400),
+    ([entry("DELETE", f"Patient?{_ONE}"), entry("PUT", "Patient/x", person(id="x"))], 400),
+    ([entry("DELETE", f"Patient?{_ONE}"), entry("PUT", f"Patient?{_ONE}", person("1"))], 400),
+    ([entry("DELETE", f"Patient?{_ONE}"), entry("DELETE", "Patient/x")], 400),
+    ([entry("DELETE", f"Patient?{_ONE}"), entry("DELETE", "Patient?identifier=1")], 400),
+    ([entry("PUT", f"Patient?{_NEW}", person("77")), entry("PUT", f"Patient?{_NEW}", person("77"))], 412),
+    ([entry("PUT", f"Patient?{_NEW}", person("77")), entry("PUT", "Patient?identifier=77", person("77"))], 412),
+    ([entry("PUT", f"Patient?{_NEW}", person("77")), entry("POST", "Patient", person("77"), ifNoneExist=_NEW)], 412),
+    ([entry("POST", "Patient", person("77")),
+      entry("PATCH", f"Patient?{_NEW}", {"resourceType": "Parameters"})], 404),
+    ([entry("DELETE", "Organization/o"),
+      entry("POST", "Patient", person("1"), ifNoneExist="organization.name=O")], 412),
+    ([entry("DELETE", "Colour?name=red")], 404),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("entries", "status"), OVERLAPS)
+async def test_identities_do_not_overlap(harness: Harness, entries: list[Resource], status: int) -> None:
+    """http.html#trules: resolved identities too; a transaction where any overlap fails, and does nothing."""
+    await harness.put({"resourceType": "Organization", "id": "o", "name": "O"})
+    await harness.put(person("1", id="x", managingOrganization={"reference": "Organization/o"}))
+    before = await harness.versions()
+    answer = await send(harness, *entries)
+    assert answer.status_code == status, answer.text
+    if status != 200:
+        assert answer.json()["issue"][0]["expression"][0].startswith("Bundle.entry[")
+        assert await harness.versions() == before
+
+
+async def test_a_conditional_delete_in_a_transaction_has_its_limit(harness: Harness) -> None:
+    for _ in range(2):
+        await harness.create(person("1"))
+    answer = await send(harness, entry("DELETE", f"Patient?{_ONE}"))
+    assert (answer.status_code, answer.json()["issue"][0]["code"]) == (412, "multiple-matches")
+    assert await harness.versions() == 2
+
+
 async def test_batch_answers_each_entry_for_itself(harness: Harness) -> None:
     made = await send(
         harness,
