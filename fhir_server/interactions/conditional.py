@@ -11,6 +11,7 @@ from fhir_server.interactions import delete as direct_delete
 from fhir_server.interactions import patch as direct_patch
 from fhir_server.interactions import update as direct_update
 from fhir_server.interactions.call import Answer, Call, Pairs
+from fhir_server.interactions.if_match import check_if_match
 from fhir_server.interactions.prefer import answer_with
 from fhir_server.interactions.repository import Repository
 from fhir_server.search.parse import SearchRequest
@@ -53,6 +54,7 @@ async def update(call: Call, repository: Repository) -> Answer:
         if given not in (None, found.id):
             raise BadRequest("The body's id is not that of the match; leave it out.", expression=f"{call.type}.id")
         return await direct_update.handle(_direct(call, found.id, {**call.body, "id": found.id}), repository)
+    check_if_match(call.headers, None)
     if given is None:
         return answer_with(call, repository, await repository.create(call.body), 201)
     current, is_there = await repository.look(call.type, given, "u")

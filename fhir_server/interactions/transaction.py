@@ -12,6 +12,7 @@ from fhir_server.fhir.errors import BadRequest, FhirError, NotFound, Preconditio
 from fhir_server.interactions import conditional, entry, integrity, links
 from fhir_server.interactions.call import Answer, Call
 from fhir_server.interactions.entry import ORDER, Entry, at_place
+from fhir_server.interactions.if_match import check_if_match
 from fhir_server.interactions.prefer import answer_with
 from fhir_server.interactions.repository import Repository
 from fhir_server.search.parse import pairs
@@ -152,6 +153,8 @@ class _Identities:
                 self.replaced[f"{each.type}/{each.id}"] = f"{each.type}/{match.id}"
         elif each.method == "PATCH":
             raise NotFound("The condition finds nothing.")
+        elif each.method == "PUT":
+            check_if_match(each.headers, None)
 
     def entry(self, each: Entry) -> Entry:
         """The entry with what was found put in: its links, and its id in the place of its condition."""

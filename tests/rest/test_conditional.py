@@ -109,6 +109,22 @@ async def test_conditional_update(harness: Harness) -> None:
     assert stale.status_code == 412
 
 
+@pytest.mark.parametrize("tag", ['W/"3"', "*"])
+@pytest.mark.parametrize("more", [{}, {"id": "two"}])
+async def test_if_match_of_a_conditional_update_that_finds_nothing(
+    harness: Harness, tag: str, more: dict[str, str]
+) -> None:
+    """RFC 9110 §13.1.1: it holds for no resource that is not there; in a transaction too."""
+    url, body = "Patient?identifier=urn:mrn|2", person("2", **more)
+    sent = await harness.send("PUT", url, "admin", json_=body, headers={"If-Match": tag})
+    one = {"request": {"method": "PUT", "url": url, "ifMatch": tag}, "resource": body}
+    whole = {"resourceType": "Bundle", "type": "transaction", "entry": [one]}
+    done = await harness.send("POST", "", "admin", json_=whole)
+    assert (sent.status_code, done.status_code) == (412, 412)
+    assert done.json()["issue"][0]["expression"] == ["Bundle.entry[0]"]
+    assert await harness.versions() == 0
+
+
 async def test_conditional_patch(harness: Harness) -> None:
     url, operations = "Patient?identifier=urn:mrn|1", [{"op": "add", "path": "/active", "value": True}]
     missing = await harness.send("PATCH", url, "admin", json_=operations)
