@@ -250,6 +250,39 @@ async def test_batch_answers_each_entry_for_itself(harness: Harness) -> None:
     assert sorted(outcomes) == ["0", "0", "0", "4", "4", "4"]
 
 
+_UNSOUND_META = {"code": "ok", "bogus": {"q": 1}}
+
+
+@pytest.mark.parametrize("type_", ["batch", "transaction"])
+@pytest.mark.parametrize(
+    ("url", "resource", "statuses_"),
+    [
+        ("Patient/a/$meta-add", {"resourceType": "Parameters", "parameter": [
+            {"name": "meta", "valueMeta": {"tag": [{"code": "ok"}]}}]}, (200,)),  # the positive control
+        ("Patient/a/$meta-add", {"resourceType": "Parameters", "parameter": [
+            {"name": "meta", "valueMeta": {"tag": [_UNSOUND_META]}}]}, (422,)),
+        ("Patient/a/$meta-add", {"resourceType": "Parameters", "parameter": [
+            {"name": "meta", "valueMeta": "x"}]}, (422,)),
+        ("Patient/a/$meta-add", {"resourceType": "Parameters", "parameter": 5}, (422,)),
+        ("Patient/a/$meta-add", {"resourceType": "Patient"}, (400,)),
+        ("Patient", "abc", (400, 422)),
+        ("Patient", [1], (400, 422)),
+        ("Patient", 5, (400, 422)),
+        ("Patient/$validate", 5, (400, 422)),
+    ],
+)  # fmt: skip
+async def test_bodies_of_entries_are_checked(
+    harness: Harness, type_: str, url: str, resource: Any, statuses_: tuple[int, ...]
+) -> None:
+    """An entry is refused for what the same request alone is refused for."""
+    await harness.put(person(id="a"))
+    answer = await send(harness, {"request": {"method": "POST", "url": url}, "resource": resource}, type_=type_)
+    one = int(statuses(answer)[0]) if answer.status_code == 200 else answer.status_code
+    assert one in statuses_, answer.text
+    if one != 200:
+        assert await harness.versions() == 1
+
+
 async def test_entries_have_the_callers_grants(clinic: Harness) -> None:
     """Every entry asks for its own grant: a batch tells each refusal, a transaction does nothing at all."""
     entries = (entry("GET", "Slot"), entry("GET", "Patient/anna"), entry("POST", "Patient", person()))
