@@ -3,7 +3,7 @@
 import base64
 import binascii
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 from urllib.parse import unquote
 
@@ -14,6 +14,7 @@ from fhir_server.fhir.outcome import Issue
 from fhir_server.interactions import idempotency, patches
 from fhir_server.interactions.call import Answer, Call, EntryRequest
 from fhir_server.interactions.patches import JSON, JSON_PATCH, MERGE_PATCH, XML_PATCH, Patch
+from profiles.elements import resource_type_of
 
 # Deletions go first, so that what they free can be used; reads go last, so that they see what was done.
 ORDER = {"DELETE": 0, "POST": 1, "PUT": 2, "PATCH": 2, "GET": 3, "HEAD": 3}
@@ -54,6 +55,18 @@ class Entry:
         if self.method == "POST":
             return "if-none-exist" in self.headers
         return self.method in ("PUT", "PATCH", "DELETE") and len(self.segments) == 1
+
+    @property
+    def linking(self) -> dict[str, Any] | None:
+        """The resource that its links stand in: its own, or the Parameters of a FHIRPath Patch."""
+        held = self.resource
+        if isinstance(held, Patch):
+            held = held.body if resource_type_of(held.body) == "Parameters" else None
+        return held if isinstance(held, dict) else None
+
+    def relinked(self, linking: dict[str, Any]) -> Any:
+        """What the entry has for its resource when its links stand in `linking`."""
+        return replace(self.resource, body=linking) if isinstance(self.resource, Patch) else linking
 
     def told(self, answer: Answer) -> Answer:
         """The answer as its Bundle tells it."""

@@ -45,12 +45,13 @@ def prepare(call: Call) -> Prepared:
             links_.add(each.full_url, f"{each.type}/{each.id}")
     checked = [dict(value) for value in call.body.get("entry", [])]
     for each, value in zip(read, checked, strict=True):
-        if each.resource is not None and each.method != "PATCH" and isinstance(each.resource, dict):
-            value["resource"] = each.resource = links_.rewritten(each.resource, each.full_url)
+        if each.linking is not None:
+            value["resource"] = links_.rewritten(each.linking, each.full_url)
+            each.resource = each.relinked(value["resource"])
     issues = server.structure.check({**call.body, **({"entry": checked} if checked else {})}, expected_type="Bundle")
     if issues:
         raise Unprocessable(issues=issues)
-    searches = frozenset(text for each in read for text in links.conditional_references(each.resource))
+    searches = frozenset(text for each in read for text in links.conditional_references(each.linking))
     return Prepared(tuple(read), searches)
 
 
@@ -159,8 +160,8 @@ class _Identities:
     def entry(self, each: Entry) -> Entry:
         """The entry with what was found put in: its links, and its id in the place of its condition."""
         resource = each.resource
-        if self.replaced and isinstance(resource, dict):
-            resource = links.rewritten(resource, self.replaced, self.call.clinic.server.elements)
+        if self.replaced and each.linking is not None:
+            resource = each.relinked(links.rewritten(each.linking, self.replaced, self.call.clinic.server.elements))
         made = each if resource is each.resource else replace(each, resource=resource)
         match = self.there.get(each.place)
         if each.method not in ("PUT", "PATCH") or not each.is_conditional:

@@ -304,6 +304,33 @@ async def test_patch_and_prefer_in_a_transaction(harness: Harness) -> None:
     assert made.json()["entry"][0]["resource"]["active"] is True
 
 
+async def test_links_in_a_fhirpath_patch_are_rewritten(harness: Harness) -> None:
+    """http.html#trules: the Parameters of a patch are a resource of the Bundle like any other."""
+    await harness.put(person(id="a"))
+    await harness.put({"resourceType": "Practitioner", "id": "doc", "identifier": [{"value": "d"}]})
+    values: Resource = {
+        "managingOrganization": {"valueReference": {"reference": O}},
+        "generalPractitioner": {"valueReference": {"reference": "Practitioner?identifier=d"}},
+        "extension": {"part": [{"name": "url", "valueUri": "urn:link"}, {"name": "valueUri", "valueUri": O}]},
+    }
+    parts = [
+        [{"name": "type", "valueCode": "add"}, {"name": "path", "valueString": "Patient"},
+         {"name": "name", "valueString": name}, {"name": "value", **value}] for name, value in values.items()
+    ]  # fmt: skip
+    patch = {"resourceType": "Parameters", "parameter": [{"name": "operation", "part": part} for part in parts]}
+    made = await send(
+        harness,
+        entry("POST", "Organization", {"resourceType": "Organization", "name": "O"}, O),
+        entry("PATCH", "Patient/a", patch),
+    )
+    assert statuses(made) == ["201", "200"], made.text
+    name = made.json()["entry"][0]["response"]["location"].split("/fhir/")[1].split("/_")[0]
+    stored = await harness.stored("Patient/a")
+    assert stored["managingOrganization"] == {"reference": name}
+    assert stored["generalPractitioner"] == [{"reference": "Practitioner/doc"}]
+    assert stored["extension"] == [{"url": "urn:link", "valueUri": name}]
+
+
 @pytest.mark.parametrize(("body", "status"), [({"resourceType": "Bundle", "type": "batch"}, 200),
     ({"resourceType": "Bundle", "type": "transaction"}, 200), ({"resourceType": "Bundle", "type": "searchset"}, 400),
     ({"resourceType": "Patient"}, 400), ([], 400)])  # fmt: skip
