@@ -5,8 +5,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from fhir_server.fhir import json, json_patch, merge_patch
-from fhir_server.fhir.errors import BadRequest
+from fhir_server.fhir.errors import BadRequest, Unprocessable
 from fhir_server.interactions import fhirpath_patch, xml_patch
+from fhir_server.interactions.clinic import StructureCheck
 from profiles.elements import Elements
 
 JSON, XML = "application/fhir+json", "application/fhir+xml"
@@ -29,8 +30,8 @@ class Patch:
     media_type: str
     body: Any
 
-    def check(self) -> None:
-        """Refuse what is no patch of its kind. Raises BadRequest."""
+    def check(self, structure: StructureCheck) -> None:
+        """Refuse what is no patch of its kind. Raises BadRequest, Unprocessable."""
         match self.media_type:
             case "application/json-patch+json":
                 json_patch.check(self.body)
@@ -41,6 +42,9 @@ class Patch:
             case _:
                 if not isinstance(self.body, dict) or self.body.get("resourceType") != "Parameters":
                     raise BadRequest("A FHIRPath Patch is a Parameters resource.", expression="resourceType")
+                issues = structure.check(self.body, expected_type="Parameters")
+                if issues:
+                    raise Unprocessable(issues=issues)
                 fhirpath_patch.check(self.body)
 
     def roots(self) -> Iterable[tuple[str | None, str]]:
