@@ -17,6 +17,7 @@ from fhir_server.interactions.prefer import answer_with
 from fhir_server.interactions.repository import Repository
 from fhir_server.search.parse import pairs
 from fhir_server.store.protocol import Stored
+from profiles.elements import resource_type_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,13 +46,12 @@ def prepare(call: Call) -> Prepared:
             links_.add(each.full_url, f"{each.type}/{each.id}")
     checked = [dict(value) for value in call.body.get("entry", [])]
     for each, value in zip(read, checked, strict=True):
-        if each.linking is not None:
-            value["resource"] = links_.rewritten(each.linking, each.full_url)
-            each.resource = each.relinked(value["resource"])
+        if isinstance(each.resource, dict):
+            value["resource"] = each.resource = links_.rewritten(each.resource, each.full_url)
     issues = server.structure.check({**call.body, **({"entry": checked} if checked else {})}, expected_type="Bundle")
     if issues:
         raise Unprocessable(issues=issues)
-    searches = frozenset(text for each in read for text in links.conditional_references(each.linking))
+    searches = frozenset(text for each in read for text in links.conditional_references(each.resource))
     return Prepared(tuple(read), searches)
 
 
@@ -64,9 +64,8 @@ def _prepare_history(call: Call, read: list[Entry]) -> Prepared:
             raise BadRequest(
                 "An entry of a history is a write.", expression=f"Bundle.entry[{each.place}].request.method"
             )
-        whole = call.body["entry"][each.place].get("resource")
-        if each.method == "PATCH" and isinstance(whole, dict) and whole["resourceType"] == each.type:
-            each.method, each.resource = "PUT", whole  # a history has what came of a patch
+        if each.method == "PATCH" and resource_type_of(each.resource) == each.type:
+            each.method = "PUT"  # a history has what came of a patch
         if each.method == "POST" and isinstance(each.resource, dict):
             each.id = each.resource.get("id", "")
     return Prepared(tuple(read), frozenset(), is_history=True)
@@ -160,8 +159,8 @@ class _Identities:
     def entry(self, each: Entry) -> Entry:
         """The entry with what was found put in: its links, and its id in the place of its condition."""
         resource = each.resource
-        if self.replaced and each.linking is not None:
-            resource = each.relinked(links.rewritten(each.linking, self.replaced, self.call.clinic.server.elements))
+        if self.replaced and isinstance(resource, dict):
+            resource = links.rewritten(resource, self.replaced, self.call.clinic.server.elements)
         made = each if resource is each.resource else replace(each, resource=resource)
         match = self.there.get(each.place)
         if each.method not in ("PUT", "PATCH") or not each.is_conditional:

@@ -78,7 +78,7 @@ def entry_call(entry: EntryRequest, clinic: Clinic, access: Access, found: Found
         raise BadRequest(
             f"The resource's type must be '{body_type(found)}' for this URL.", expression="resource", code="structure"
         )
-    return call
+    return replace(call, body=patches.of_entry(entry.resource)) if body == "patch" else call
 
 
 def body_type(found: Found) -> str:

@@ -1,5 +1,6 @@
 """batch and transaction (FHIR R4 http.html#transaction, #trules)."""
 
+import base64
 from typing import Any
 
 import pytest
@@ -302,6 +303,32 @@ async def test_patch_and_prefer_in_a_transaction(harness: Harness) -> None:
     made = await send(harness, entry("PATCH", "Patient/a", patch), headers={"Prefer": "return=representation"})
     assert statuses(made) == ["200"], made.text
     assert made.json()["entry"][0]["resource"]["active"] is True
+
+
+def _binary(data: bytes, type_: str = "application/json-patch+json") -> Resource:
+    return {"resourceType": "Binary", "contentType": type_, "data": base64.b64encode(data).decode()}
+
+
+async def test_a_patch_that_is_none_is_refused_for_itself(harness: Harness) -> None:
+    """In a batch the other entries are done; in a transaction the refusal names the entry."""
+    await harness.put(person(id="a"))
+    unsound: list[tuple[Any, str]] = [
+        (_binary(b"{"), "400"),
+        (_binary(b"<diff", "application/xml-patch+xml"), "400"),
+        (_binary(b"[]", "image/png"), "415"),
+        ({**_binary(b"[]"), "data": "?"}, "400"),
+        (5, "400"),
+    ]
+    entries = [entry("PATCH", "Patient/a", patch) for patch, _ in unsound]
+    made = await send(harness, entry("POST", "Patient", person()), *entries, type_="batch")
+    assert made.status_code == 200, made.text
+    assert statuses(made) == ["201", *(status for _, status in unsound)]
+    versions = await harness.versions()
+    for each, (_, status) in zip(entries, unsound, strict=True):
+        refused = await send(harness, entry("POST", "Patient", person()), each)
+        assert refused.status_code in (int(status), 422)  # 422: the Bundle is checked first
+        assert refused.json()["issue"][0]["expression"][0].startswith("Bundle.entry[1]")
+    assert await harness.versions() == versions
 
 
 async def test_links_in_a_fhirpath_patch_are_rewritten(harness: Harness) -> None:
