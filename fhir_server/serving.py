@@ -1,7 +1,7 @@
-"""How a server's process is set up for Uvicorn: a response in one write, and a collector of cycles that seldom runs.
+"""How a server's process is set up for Uvicorn: a response in one write, and a start that is over.
 
 Both are about cost alone: an answer's head and body go to the kernel together, not one after the other, and what is
-made at the start, which lives as long as the process, is not looked through for cycles again and again.
+made at the start, which lives as long as the process, is not looked through for cycles again.
 """
 
 import gc
@@ -13,16 +13,11 @@ from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
 from fhir_server.rest.http import WHOLE
 
-# Young objects before the collector runs, and how often it looks at older ones. A request makes about a hundred that
-# live until it is answered; hundreds of requests at a time are not to be taken for garbage that stays.
-_YOUNG, _OLDER, _OLDEST = 20_000, 50, 50
-
 
 def settle() -> None:
     """Set what has been made so far apart from the collector of cycles. To be called once, before serving."""
     gc.collect()
     gc.freeze()
-    gc.set_threshold(_YOUNG, _OLDER, _OLDEST)
 
 
 class OneSegment(HttpToolsProtocol):

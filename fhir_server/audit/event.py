@@ -15,6 +15,8 @@ import orjson
 from fhir_server.fhir.clock import Micros
 from fhir_server.store.protocol import AuditEntry
 
+_VERSION = "/_history/"
+
 
 @dataclass(slots=True, unsafe_hash=True)  # not frozen: to make one would take three times as long
 class Event:
@@ -64,7 +66,19 @@ class Event:
 
     def found(self) -> tuple[tuple[str, str], ...]:
         """What the event is found by: (kind, value)."""
-        return _found(self.patients, self.user, self.client, self.entity, self.correlation, self.booking)
+        found = _found(self.patients, self.user, self.client, self.entity, self.correlation, self.booking)
+        return found if not self.rule_author and _VERSION not in self.rule else (*found, *self._found_by_rule())
+
+    def rule_versions(self) -> list[str]:
+        """The versioned references in the rule: whose rule it was."""
+        return [version for version in self.rule.split() if _VERSION in version]
+
+    def _found_by_rule(self) -> list[tuple[str, str]]:
+        found = []
+        for kind, references in (("agent", self.rule_author.split()), ("entity", self.rule_versions())):
+            for reference in references:
+                found += _named(kind, reference)
+        return found
 
 
 # The letter that stands for each field in the stored form; `recorded` is stored beside it. Capital letters are for
@@ -94,20 +108,21 @@ def _found(
     patients: tuple[str, ...], user: str, client: str, entity: str, correlation: str, booking: str
 ) -> tuple[tuple[str, str], ...]:
     found = [("patient", patient) for patient in patients]
-    if user:
-        type_, _, id_ = user.partition("/")
-        if type_ == "Patient" and id_ not in patients:
-            found.append(("patient", id_))  # R4's `patient` means agents as well as entities
-        found.append(("agent", user))
-    if client:
-        found.append(("agent", client))
-    if entity:
-        found.append(("entity", entity.partition("/_history/")[0]))
+    for kind, reference in (("agent", user), ("agent", client), ("entity", entity)):
+        if reference:
+            found += _named(kind, reference)
     if correlation:
         found.append(("correlation", correlation))
     if booking and booking != correlation:
         found.append(("correlation", booking))
-    return tuple(found)
+    return tuple(dict.fromkeys(found))
+
+
+def _named(kind: str, reference: str) -> list[tuple[str, str]]:
+    """What a reference is found by. R4's `patient` means agents as well as entities."""
+    unversioned = reference.partition(_VERSION)[0]
+    type_, _, id_ = unversioned.partition("/")
+    return [*([("patient", id_)] if type_ == "Patient" else ()), (kind, unversioned)]
 
 
 def from_entry(recorded: Micros, body: bytes) -> Event:

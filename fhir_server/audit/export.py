@@ -2,6 +2,7 @@
 
 import csv
 import io
+import re
 from collections.abc import AsyncIterator, Sequence
 from typing import BinaryIO
 
@@ -17,8 +18,8 @@ FORMATS = ("ndjson", "csv", "log")
 COLUMNS = ("id", "recorded", "outcome", "action", "subtype", "client", "user", "user_name", "role", "address", "entity",
            "before", "patients", "query", "rule", "correlation", "booking", "request_id", "description")  # fmt: skip
 _BATCH = 1_000
-# What a spreadsheet would take for a formula.
-_FORMULA = ("=", "+", "-", "@", "\t", "\r")
+# Where a spreadsheet would begin a formula: in front of a value, and after what some have between cells and rows.
+_FORMULA = re.compile(r'(?:^|(?<=[;|"\t\r\n]))(?=[=+\-@\t\r])')
 
 
 async def export(store: Store, clinic: Clinic, format_: str, out: BinaryIO) -> int:
@@ -44,15 +45,16 @@ def line(recorded: Recorded, base_url: str, format_: str) -> bytes:
 
 
 def csv_line(values: Sequence[str]) -> bytes:
-    """A line of RFC 4180 CSV; text that a spreadsheet would run is led by an apostrophe."""
+    """A line of RFC 4180 CSV, all quoted; text that a spreadsheet would run is led by an apostrophe."""
     text = io.StringIO()
-    csv.writer(text).writerow([f"'{value}" if value.startswith(_FORMULA) else value for value in values])
+    csv.writer(text, quoting=csv.QUOTE_ALL).writerow([_FORMULA.sub("'", value) for value in values])
     return text.getvalue().encode()
 
 
 def _row(id_: str, event: Event) -> list[str]:
     values = {name: getattr(event, name, "") for name in COLUMNS}
     values |= {"id": id_, "recorded": instant(event.recorded), "patients": " ".join(event.patients)}
+    values["query"] = event.query.replace(";", "%3B")  # the same URL, and no border of cells
     return [str(value) if value else "" for value in values.values()]
 
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from fhir_server.audit.event import Event, from_entry
-from fhir_server.audit.render import audit_event
+from fhir_server.audit.render import NOBODY, audit_event
 from fhir_server.fhir import json
 from fhir_server.fhir.errors import BadRequest
 from fhir_server.interactions import bundle, include, paging, search_type, subset, visibility
@@ -196,9 +196,11 @@ def _narrowed(query: AuditQuery, node: Node) -> AuditQuery:
                     query = replace(query, before=min(query.before or 1 << 62, bound + _MILLISECOND))
         case Test("patient", _, Target(id_)):
             return replace(query, found_by=("patient", id_))
+        case Test("entity", _, Target(id_, "Patient")):
+            return replace(query, found_by=("patient", id_))  # under which all that names a patient is filed
         case Test("agent" | "entity" as kind, _, Target(id_, type_)) if type_:
             return replace(query, found_by=(kind, f"{type_}/{id_}"))
-        case Test("agent", "token", Token(str(code))):
+        case Test("agent", "token", Token(str(code))) if code != NOBODY:
             return replace(query, found_by=("agent", code))
         case Test("correlation", "token", Token(str(code))):
             return replace(query, found_by=("correlation", code))

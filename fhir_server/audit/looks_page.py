@@ -32,13 +32,14 @@ _COLUMNS = ("When", "Who", "Role", "Through", "What", "Outcome")
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
-def render(patient: str, events: Sequence[Event], zone: tzinfo) -> bytes:
-    """The page; times are the clinic's."""
+def render(patient: str, events: Sequence[Event], zone: tzinfo, *, is_all: bool) -> bytes:
+    """The page; times are the clinic's. Where the events are not all, it says so."""
     title = f"Who looked at Patient/{escape(patient)}"
     columns = "".join(f'<th scope="col" role="columnheader">{name}</th>' for name in _COLUMNS)
     rows = "".join(_row(event, zone) for event in events)
     table = f'<table role="table"><thead role="rowgroup"><tr role="row">{columns}</tr></thead>'
     table += f'<tbody role="rowgroup">{rows}</tbody></table>'
+    more = "" if is_all else f"<p><strong>There are more before these {len(events):,}; narrow the time.</strong></p>"
     return f"""<!doctype html>
 <html lang="en">
 <head>
@@ -52,6 +53,7 @@ def render(patient: str, events: Sequence[Event], zone: tzinfo) -> bytes:
 <main>
 <h1>{title}</h1>
 <p>{_ABOUT}</p>
+{more}
 {table if events else "<p><strong>Nobody did in this time.</strong></p>"}
 </main>
 </body>

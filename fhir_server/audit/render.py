@@ -8,6 +8,8 @@ from fhir_server.audit.event import Event
 from fhir_server.fhir.clock import instant
 from fhir_server.fhir.own import CODES
 
+# How a client that is not known is shown; nothing is filed under it.
+NOBODY = "anonymous"
 _DCM = codes.DCM
 _PARTICIPATION = "http://terminology.hl7.org/CodeSystem/v3-ParticipationType"
 _PROVENANCE = "http://terminology.hl7.org/CodeSystem/provenance-participant-type"
@@ -70,7 +72,7 @@ def _agents(event: Event, pattern: str, base_url: str) -> list[dict[str, Any]]:
     client_type, server_type, participation = _AGENTS.get(name, _WRITE_AGENTS)
     client: dict[str, Any] = {
         "type": _concept(client_type),
-        "who": {"identifier": {"value": event.client or "anonymous"}},
+        "who": {"identifier": {"value": event.client or NOBODY}},
         "requestor": not event.user,
         "network": {"address": event.address or "local", "type": "2" if event.address else "1"},
     }
@@ -130,11 +132,8 @@ def _entities(event: Event) -> list[dict[str, Any]]:
         query = {**_kind("2", "24"), "query": base64.b64encode(event.query.encode()).decode()}
         entities.append(query | {"description": event.query})
     entities += [{"what": {"reference": f"Patient/{patient}"}, **_kind("1", "1")} for patient in event.patients]
-    entities += [
-        {"what": {"reference": version}, **_kind("2", "5")}  # a master file: the rule
-        for version in event.rule.split()
-        if "/_history/" in version
-    ]
+    # A master file: the rule.
+    entities += [{"what": {"reference": version}, **_kind("2", "5")} for version in event.rule_versions()]
     ties = dict.fromkeys((event.correlation, event.booking))
     for value, code in ((event.request_id, "XrequestId"), *((tie, "correlation") for tie in ties)):
         if value:

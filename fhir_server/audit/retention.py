@@ -1,9 +1,9 @@
 """Purging: whole checkpointed ranges that are older than the period, by command only, with a signed tombstone.
 
 The tombstone is a checkpoint of its own, signed and witnessed like any other: what was purged, by whom, and the hashes
-at which the chains go on. It is made before anything is removed; a purge that was broken off is finished by the next.
-The old checkpoints stay, without their marks. Where a patient is under legal hold, nothing from the first entry about
-them on is purged.
+at which the chains go on. It is made before anything is removed; a purge that was broken off is finished by the next,
+and until then what is left verifies. The old checkpoints stay, without their marks, which are taken away last. Where a
+patient is under legal hold, nothing from the first entry about them on is purged.
 """
 
 from collections.abc import Sequence
@@ -51,13 +51,18 @@ async def plan(unit: Unit, before: Micros) -> Checkpoint | None:
 
 async def bury(
     unit: Unit, tenant: str, signer: Signer, now: Micros, upto: Checkpoint, by: str, reason: str
-) -> Sealed:  # fmt: skip
-    """Make the tombstone. Raises Unprocessable when all of it is purged already."""
+) -> Sealed | None:  # fmt: skip
+    """Make the tombstone; None where it stands, and only the removal was broken off.
+
+    Raises Unprocessable when all of it is purged already.
+    """
     last = (await unit.sealed(-1, 1))[0]
     stands = checkpoint.parse(last.body)
     earlier = await purged_upto(unit)
     numbers = {each.chain: each.upto for each in upto.ranges if each.upto}
     if all(earlier.get(chain, 0) >= number for chain, number in numbers.items()):
+        if await _marked(unit, upto):
+            return None
         raise Unprocessable("Everything so old is purged already.")
     ranges = [Range(each.chain, each.upto, each.upto, each.head, root([]).hex()) for each in stands.ranges]
     chains = {each.chain: [each.upto, each.head] for each in upto.ranges if each.upto}
@@ -69,15 +74,24 @@ async def bury(
 async def remove(unit: Unit, upto: Checkpoint) -> int:
     """Remove the entries, and the marks of their checkpoints; how many entries the chains had."""
     for each in upto.ranges:
-        await unit.purge(each.chain, each.upto)
+        if each.upto:
+            await unit.purge(each.chain, each.upto)
     after = 0
-    while after < upto.number:
-        batch: Sequence[Sealed] = await unit.sealed(after, 200)
-        for sealed in batch:
-            if sealed.number <= upto.number:
-                await unit.seal(Sealed(sealed.number, sealed.body, sealed.signature))
-        after = batch[-1].number
+    while marked := await _marked(unit, upto, after):
+        for sealed in marked:
+            await unit.seal(Sealed(sealed.number, sealed.body, sealed.signature))
+        after = marked[-1].number
     return sum(each.upto for each in upto.ranges)
+
+
+async def _marked(unit: Unit, upto: Checkpoint, after: int = 0) -> list[Sealed]:
+    """Some checkpoints after a number, up to one, that still have their marks; none when no more have."""
+    marked: list[Sealed] = []
+    while not marked and after < upto.number:
+        batch: Sequence[Sealed] = await unit.sealed(after, 200)
+        marked = [sealed for sealed in batch if sealed.marks and sealed.number <= upto.number]
+        after = batch[-1].number
+    return marked
 
 
 async def purged_upto(unit: Unit) -> dict[str, int]:

@@ -106,11 +106,14 @@ async def write(
     unit: Unit, tenant: str, signer: Signer, now: Micros, ranges: list[Range], hashes: list[bytes],
     last: Sealed | None, purged: dict[str, object] | None = None,
 ) -> Sealed:  # fmt: skip
-    """Sign and keep a checkpoint that follows `last`."""
+    """Sign and keep a checkpoint that follows `last`; also in time, where the clock says that it was before."""
     marks = checkpoint.marks_of(hashes)
-    number, previous = (last.number + 1, checkpoint.hash_of(last)) if last is not None else (1, checkpoint.NOTHING)
+    number, previous, at = 1, checkpoint.NOTHING, now
+    if last is not None:
+        number, previous = last.number + 1, checkpoint.hash_of(last)
+        at = max(now, checkpoint.parse(last.body).at)
     body = Checkpoint(
-        tenant, number, now, previous, tuple(ranges), signer.key_id, hashlib.sha256(marks).hexdigest(), purged or {}
+        tenant, number, at, previous, tuple(ranges), signer.key_id, hashlib.sha256(marks).hexdigest(), purged or {}
     ).body()
     sealed = Sealed(number, body, signer.sign(body), marks)
     await unit.seal(sealed)

@@ -33,16 +33,28 @@ class Report:
 
 @dataclass(slots=True)
 class Expected:
-    """What the checkpoints say of one chain: where it begins, and its ranges with their marks."""
+    """What the checkpoints say of one chain: where it begins, and its ranges with their marks.
+
+    `purged` are the places where it began before, and `buried` the ranges before this one that still have their marks:
+    a purge takes these away once it has removed the entries.
+    """
 
     number: int
     hash: bytes
     ranges: list[tuple[Range, bytes]] = field(default_factory=list)
+    purged: list[tuple[int, bytes]] = field(default_factory=list)
+    buried: list[tuple[Range, bytes]] = field(default_factory=list)
 
     @property
     def upto(self) -> int:
         """The last sealed entry."""
         return self.ranges[-1][0].upto if self.ranges else self.number
+
+    def left(self, first: int) -> "Expected":
+        """What a purge that was broken off leaves to be there, from an entry on."""
+        number, hash_ = max((place for place in self.purged if place[0] < first), default=(first, b""))
+        ranges = [pair for pair in self.buried if pair[0].after >= number]
+        return Expected(number, hash_, ranges if ranges and ranges[0][0].after == number else [])
 
 
 class Checkpoints:
@@ -82,8 +94,8 @@ class Checkpoints:
             raise ValueError("it is another's")
         if found.number != number or found.previous != previous:
             raise ValueError("it does not follow the one before it; checkpoints were removed or moved")
-        if found.at < self._at:
-            raise ValueError("its time is before that of the one before it")
+        if found.at < self._at:  # told, but what it covers is what it covers
+            self.faults.append(f"checkpoint {sealed.number}: its time is before that of the one before it")
         self._at = found.at
         self._ranges(sealed, found)
         if found.purged:
@@ -114,15 +126,18 @@ class Checkpoints:
                 continue
             if not any((each.upto, each.head) == (number, head) for each, _ in expected.ranges):
                 raise ValueError(f"it purges {name} at a place that is no checkpoint's")
+            expected.purged.append((expected.number, expected.hash))
+            expected.buried += [pair for pair in expected.ranges if pair[0].upto <= number and pair[1]]
             expected.number, expected.hash = number, bytes.fromhex(head)
             expected.ranges = [pair for pair in expected.ranges if pair[0].upto > number]
 
 
 class Walk:
-    """Checks the entries of one chain, which are given in the order in which they are kept."""
+    """Checks the entries of one chain, which are given in the order in which they are kept, from the first there is."""
 
     def __init__(self, chain: str, expected: Expected) -> None:
-        self._chain = chain
+        self._chain, self._expected = chain, expected
+        self._left: Walk | None = None
         self._number, self._hash = expected.number, expected.hash
         self._ranges, self._place = expected.ranges, 0
         self._upto = expected.upto
@@ -137,7 +152,10 @@ class Walk:
 
     def take(self, entry: Chained) -> bool:
         """Check one entry; False when something is wrong, which `fault` names."""
-        fault = self.check(entry)
+        is_number = isinstance(entry.number, int)
+        if is_number and entry.number <= self._expected.number == self._number:
+            return self._take_left(entry)
+        fault = self.check(entry) if is_number else self._inserted(entry)
         if fault:
             self.fault = fault
             return False
@@ -158,7 +176,7 @@ class Walk:
         if entry.number > expected:
             return f"{self._chain}-{expected} was removed"
         if entry.number < expected:
-            return f"{self._chain}-{entry.number} was inserted or moved"
+            return self._inserted(entry)
         if (
             entry.body is None
             or not isinstance(entry.recorded, int)
@@ -178,6 +196,20 @@ class Walk:
         if not self.fault and self._number < self._upto:
             self.fault = f"{self._chain}-{self._number + 1} was removed, and all after it"
         return self.fault
+
+    def _take_left(self, entry: Chained) -> bool:
+        """Check an entry of those that were purged: it may be there until the purge is finished."""
+        if self._left is None:
+            self._left = Walk(self._chain, self._expected.left(entry.number))
+        left = self._left
+        if entry.number != left.number + 1 or entry.number > left._upto:
+            self.fault = self._inserted(entry)
+        elif not left.take(entry):
+            self.fault = left.fault
+        return not self.fault
+
+    def _inserted(self, entry: Chained) -> str:
+        return f"{self._chain}-{entry.number} was inserted or moved"
 
     def _close(self, range_: Range) -> bool:
         if merkle.root(self._leaves).hex() != range_.tree or self._hash.hex() != range_.head:

@@ -47,7 +47,7 @@ async def _confirm_by_rule(repository: Repository, stored: Stored, wanted: Wante
     if own.has_tag(booked, own.BOOKING, "contested"):
         return None
     try:
-        await occupy(repository, stored.id, booked, wanted)
+        await occupy(repository, json.parse(stored.body), booked, wanted)  # so that it overrides nothing
     except Conflict:
         return None
     booked["status"] = "booked"

@@ -5,8 +5,8 @@ Who last changed the rules is kept beside the service, for the audit of what the
 
 from typing import Any
 
-from fhir_server.booking import preparation, reasons
-from fhir_server.booking.clinic_rules import faults
+from fhir_server.booking import preparation, reasons, resizing
+from fhir_server.booking.clinic_rules import faults, of_service
 from fhir_server.fhir import own
 from fhir_server.fhir.errors import Unprocessable
 from fhir_server.interactions.repository import Repository
@@ -24,6 +24,8 @@ async def service(repository: Repository, before: Resource | None, after: Resour
     issues = [*faults(after), *reasons.faults(after), *await preparation.faults(repository, after)]
     if issues:
         raise Unprocessable(issues=issues)
+    if before is not None and _capacity(before) != _capacity(after | {name: before[name] for name in ("id", "meta")}):
+        repository.then(lambda stored: resizing.settle(repository, stored.id))
     rules = own.extension(after, own.BOOKING_RULES)
     if rules is not None and rules != own.extension(before or {}, own.BOOKING_RULES):
         agent = repository.access.agent
@@ -34,6 +36,10 @@ async def service(repository: Repository, before: Resource | None, after: Resour
 
         repository.then(keep)
     return after
+
+
+def _capacity(of: Resource) -> int:
+    return of_service(of).capacity
 
 
 async def author(repository: Repository, services: str) -> str:

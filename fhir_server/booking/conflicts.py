@@ -46,7 +46,14 @@ async def check(repository: Repository, occupation: Occupation) -> None:
     await guard_slots(repository, (slot.stored.id for slot in occupation.wanted.slots))
     issues = [issue async for issue in _slots_in_the_way(repository, occupation)]
     issues += [issue async for issue in _actors_in_the_way(repository, occupation)]
-    issues += await day_limit.issues(repository, occupation.id, occupation.wanted, occupation.start)
+    issues += await day_limit.issues(repository, occupation.id, occupation.wanted)
+    if issues:
+        raise Conflict(issues=issues[:_MOST_NAMED])
+
+
+async def check_others(repository: Repository, occupation: Occupation, but: frozenset[str]) -> None:
+    """Raises Conflict where somebody has no time, those left out who have the time by the appointment already."""
+    issues = [issue async for issue in _actors_in_the_way(repository, occupation, but)]
     if issues:
         raise Conflict(issues=issues[:_MOST_NAMED])
 
@@ -107,23 +114,41 @@ def _taken(slot: WantedSlot, taken: list[Stored]) -> Issue:
     return Issue("conflict", text, slot.at)
 
 
-async def _actors_in_the_way(repository: Repository, occupation: Occupation) -> AsyncIterator[Issue]:
-    own_slots = [Test(SLOT, "reference", Target(slot.stored.id, "Slot")) for slot in occupation.wanted.slots]
+async def _actors_in_the_way(
+    repository: Repository, occupation: Occupation, but: frozenset[str] = frozenset()
+) -> AsyncIterator[Issue]:
     for n, actor in enumerate(actors(occupation.appointment, occupation.wanted)):
         target = local_reference(actor, repository.clinic.base_url)
-        if target is None or not await is_exclusive(repository, target):
+        if target is None or actor in but or not await is_exclusive(repository, target):
             continue
         await guard_days(repository, (target,), *_kept_free(occupation))
-        where = _overlapping(occupation, target)
-        # Those who share a slot within its capacity share its actors too, but a patient is never there twice.
-        if target.type != "Patient" and own_slots:
-            where = all_of(where, Not(any_of(*own_slots)))
+        query = Query("Appointment", _elsewhere(occupation, target), count=_MOST_NAMED + 1)
         about = About(frozenset(), frozenset({target}), *_kept_free(occupation))
-        page = await near.search(repository, Query("Appointment", where, count=_MOST_NAMED + 1), about)
+        page = await near.search(repository, query, about)
         for stored in page.matches:
             if stored.id != occupation.id:
                 text = f"{target} is already booked at that time: Appointment/{stored.id}."
                 yield Issue("conflict", text, f"Appointment.participant[{n}].actor")
+
+
+def _elsewhere(occupation: Occupation, actor: LocalReference) -> Node:
+    """What has an actor's time elsewhere than in the slots by which the appointment has it.
+
+    Those who share a slot within its capacity share the actors whom it brings, in its time; a patient is never there
+    twice.
+    """
+    where = _overlapping(occupation, actor)
+    slots = [slot for slot in occupation.wanted.slots if str(actor) in slot.actors]
+    if actor.type == "Patient" or not slots:
+        return where
+    takes = [Test(SLOT, "reference", Target(slot.stored.id, "Slot")) for slot in slots]
+    where = all_of(where, Not(any_of(*takes)))
+    if len(slots) == 1:
+        return where
+    # Who shares one of several is not there for the others.
+    who = Test(ACTOR, "reference", Target(actor.id, actor.type))
+    spans = [Test(TIME, "date", Interval(Box(lo_below=slot.end, hi_above=slot.start))) for slot in slots]
+    return any_of(where, *(all_of(who, span, Not(takes_it)) for span, takes_it in zip(spans, takes, strict=True)))
 
 
 def _overlapping(occupation: Occupation, actor: LocalReference) -> Node:

@@ -32,9 +32,9 @@ _MOST = 1_000
 
 @dataclass(frozen=True, slots=True)
 class _Area:
-    """What an appointment wants or takes: slots with their capacity, providers, and the time."""
+    """What an appointment wants or takes: slots with their capacity and whom they bring, providers, and the time."""
 
-    slots: tuple[tuple[str, int], ...]
+    slots: tuple[tuple[str, int, tuple[str, ...]], ...]
     actors: tuple[LocalReference, ...]
     span: tuple[Micros, Micros]
 
@@ -45,11 +45,11 @@ class _Area:
 
     @property
     def about(self) -> About:
-        return About(frozenset(id_ for id_, _ in self.slots), frozenset(self.actors), *self.span)
+        return About(frozenset(id_ for id_, *_ in self.slots), frozenset(self.actors), *self.span)
 
     def wants(self) -> Node:
         return any_of(
-            *(_slot(WANTED_SLOT, id_) for id_, _ in self.slots), *(self._at(a, open_=True) for a in self.actors)
+            *(_slot(WANTED_SLOT, id_) for id_, *_ in self.slots), *(self._at(a, open_=True) for a in self.actors)
         )
 
     def all(self, actor: LocalReference) -> Node:
@@ -87,7 +87,7 @@ async def others(repository: Repository, appointment: Resource) -> list[Stored]:
     area = _area(repository, appointment, await look_up(repository, appointment))
     if area is None:
         return []
-    taking = [_slot(SLOT, id_) for id_, _ in area.slots]
+    taking = [_slot(SLOT, id_) for id_, *_ in area.slots]
     where = any_of(area.wants(), *taking, *(area.all(actor) for actor in area.actors))
     page = await repository.unit.search(Query("Appointment", where, count=_MOST))
     return [stored for stored in page.matches if stored.id != appointment["id"]]
@@ -95,14 +95,15 @@ async def others(repository: Repository, appointment: Resource) -> list[Stored]:
 
 async def _is_contested(repository: Repository, area: _Area, *, coming: int = 0) -> bool:
     """Whether more want or take a slot than it holds, or a provider is wanted by different slots at once."""
-    for id_, capacity in area.slots:
+    for id_, capacity, _ in area.slots:
         where = any_of(_slot(WANTED_SLOT, id_), _slot(SLOT, id_))
         page = await near.search(repository, Query("Appointment", where, count=0, total=capacity), area.about)
         if not page.total_is_exact or (page.total or 0) + coming > capacity:
             return True
     await guard_days(repository, area.actors, *area.span)
-    elsewhere = Not(any_of(*(_slot(code, id_) for id_, _ in area.slots for code in (SLOT, WANTED_SLOT))))
     for actor in area.actors:
+        bring = [id_ for id_, _, brought in area.slots if str(actor) in brought]
+        elsewhere = Not(any_of(*(_slot(code, id_) for id_ in bring for code in (SLOT, WANTED_SLOT))))
         query = Query("Appointment", all_of(area.all(actor), elsewhere), count=1)
         if (await near.search(repository, query, area.about)).matches:
             return True
@@ -142,7 +143,7 @@ def _area(repository: Repository, appointment: Resource, wanted: Wanted) -> _Are
     actors = tuple(actor for actor in found if actor is not None and actor.type in _PROVIDERS)
     zone = repository.clinic.zone
     start, end = interval(appointment["start"], zone)[0], interval(appointment["end"], zone)[0]
-    slots = tuple((slot.stored.id, slot.rules.capacity) for slot in wanted.slots)
+    slots = tuple((slot.stored.id, slot.rules.capacity, slot.actors) for slot in wanted.slots)
     return _Area(slots, actors, (start, end))
 
 

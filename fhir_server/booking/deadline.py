@@ -15,7 +15,7 @@ from fhir_server.store.protocol import Stored, Unit
 RULE = "R-4.5 review overdue"
 CODE = "overdue"
 _HOUR = 3_600_000_000
-_AT_ONCE = 100
+_AT_ONCE = 50
 
 
 def set_due(repository: Repository, proposal: dict[str, object], wanted: Wanted) -> None:
@@ -25,9 +25,9 @@ def set_due(repository: Repository, proposal: dict[str, object], wanted: Wanted)
     own.set_extension(proposal, own.REVIEW_DUE, {"valueInstant": due} if hours else None)
 
 
-async def missed(unit: Unit, now: Micros) -> list[Stored]:
-    """Some of the open proposals that are overdue and not marked yet."""
-    query = Query("Appointment", Test(REVIEW_DUE, "date", Interval(Box(lo_below=now + 1))), count=_AT_ONCE)
+async def missed(unit: Unit, now: Micros, beside: int = 0) -> list[Stored]:
+    """Some of the open proposals that are overdue and not marked yet, though `beside` of them are of no use."""
+    query = Query("Appointment", Test(REVIEW_DUE, "date", Interval(Box(lo_below=now + 1))), count=_AT_ONCE + beside)
     return list((await unit.search(query)).matches)
 
 

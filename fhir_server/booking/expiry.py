@@ -9,25 +9,44 @@ from typing import Any
 from fhir_server.booking import slots
 from fhir_server.booking.contested import mark
 from fhir_server.booking.index import EXPIRES, expires_at
+from fhir_server.booking.states import OPEN
+from fhir_server.booking.times import is_moved
 from fhir_server.booking.wanted import Wanted, look_up
 from fhir_server.fhir import json, own
 from fhir_server.fhir.clock import Micros, instant
 from fhir_server.fhir.errors import Unprocessable
 from fhir_server.interactions.repository import Repository
+from fhir_server.search.dates import interval
 from fhir_server.search.plan import Box, Interval, Query, Test
 from fhir_server.store.protocol import Stored, Unit
 
 Resource = dict[str, Any]
 
 RULE = "R-10.7 proposal expired"
+AT_ONCE = 50  # what a sweeper ends in its second
 _HOUR = 3_600_000_000
-_AT_ONCE = 100
 
 
-def set_end(repository: Repository, proposal: Resource, wanted: Wanted) -> Micros:
-    """When the proposal ends: after the clinic's hours, or when its time begins."""
+def set_end(repository: Repository, proposal: Resource, wanted: Wanted) -> None:
+    """Note when the proposal ends. Raises Unprocessable when it would at once."""
+    if note_end(repository, proposal, wanted) <= repository.clinic.server.clock():
+        raise Unprocessable("This time has begun; choose another.", expression="Appointment.start")
+
+
+def renew(repository: Repository, before: Resource, after: Resource, wanted: Wanted) -> None:
+    """What staff move, or make a proposal again, ends by its new time, its hours counted anew. Raises Unprocessable."""
+    becomes_one = after["status"] == "proposed" != before["status"]
+    if after["status"] == "proposed" and (becomes_one or is_moved(before, after)):
+        set_end(repository, after, wanted)
+    elif after["status"] in OPEN and is_moved(before, after):  # it does not expire as it is, and may be proposed again
+        note_end(repository, after, wanted)
+
+
+def note_end(repository: Repository, proposal: Resource, wanted: Wanted) -> Micros:
+    """When the proposal ends: after the clinic's hours, counted from now, or when its time begins."""
     ends = repository.clinic.server.clock() + wanted.rules.proposal_expiry_hours * _HOUR
-    ends = min([ends, *(slot.start for slot in wanted.slots)])
+    begins = [interval(proposal["start"], repository.clinic.zone)[0]] if "start" in proposal else []
+    ends = min([ends, *begins])
     own.set_extension(proposal, own.EXPIRES, {"valueInstant": instant(ends)})
     return ends
 
@@ -45,9 +64,9 @@ def is_over(repository: Repository, appointment: Resource) -> bool:
     return over and appointment["status"] == "proposed"
 
 
-async def expired(unit: Unit, now: Micros) -> list[Stored]:
-    """Some of the proposals that are over."""
-    query = Query("Appointment", Test(EXPIRES, "date", Interval(Box(lo_below=now + 1))), count=_AT_ONCE)
+async def expired(unit: Unit, now: Micros, beside: int = 0) -> list[Stored]:
+    """Some of the proposals that are over, though as many as `beside` of them are of no use."""
+    query = Query("Appointment", Test(EXPIRES, "date", Interval(Box(lo_below=now + 1))), count=AT_ONCE + beside)
     return list((await unit.search(query)).matches)
 
 

@@ -7,6 +7,7 @@ from typing import Any
 from fhir_server.booking import reasons
 from fhir_server.booking.clinic_rules import ClinicRules, of_service, strictest
 from fhir_server.booking.find_asked import Asked, body_of
+from fhir_server.booking.wanted import is_offered
 from fhir_server.fhir.reference import local_reference
 from fhir_server.interactions.repository import Repository
 from fhir_server.search.plan import Query
@@ -55,15 +56,16 @@ async def offerings(repository: Repository, asked: Asked) -> Sequence[Offering]:
         schedule = body_of(stored)
         if schedule.get("active", True):
             offering = await _offering(repository, asked, schedule, known)
-            if _fulfils(asked, offering):
+            if offering is not None and _fulfils(asked, offering):
                 found.append(offering)
     return found
 
 
 async def _offering(
     repository: Repository, asked: Asked, schedule: Resource, known: dict[str, Resource | None]
-) -> Offering:
-    offering, rules = Offering(schedule, ClinicRules()), []
+) -> Offering | None:
+    """None when the schedule is of services alone that are not in use."""
+    offering, services = Offering(schedule, ClinicRules()), []
     _add_codes(offering, schedule, "serviceType")
     for actor in schedule.get("actor", ()):
         target = local_reference(actor.get("reference", ""), repository.clinic.base_url)
@@ -80,11 +82,11 @@ async def _offering(
         if target.type != "Location" or asked.addresses or asked.organizations or asked.networks:
             resource = await _get(repository, str(target), known)
             if resource is not None and target.type == "HealthcareService":
-                rules.append(of_service(resource))
+                services.append(resource)
             if resource is not None:
                 await _add(repository, asked, offering, resource, known)
-    offering.rules = strictest(rules)
-    return offering
+    offering.rules = strictest(map(of_service, services))
+    return offering if is_offered(schedule, services) else None
 
 
 async def _add(

@@ -14,6 +14,7 @@ from fhir_server.booking import (
     contested,
     holds,
     identity,
+    limits,
     proposal,
     slots,
     taking_part,
@@ -51,6 +52,7 @@ async def hold(repository: Repository, wanted: Wanted) -> Stored:
     await times.add_actors(repository, held, wanted, "tentative")
     proposal.check_service(held, wanted)
     await _check_people(repository, held, wanted)
+    await limits.check(repository, held, wanted)
     held["requestedPeriod"] = [{"start": held["start"], "end": held["end"]}]
     tags = [{"system": own.SUBMITTER, "code": agent.client_id}, {"system": own.BOOKING, "code": "held"}]
     own.set_tags(held, tags)
@@ -101,12 +103,17 @@ async def book_held(repository: Repository, stored: Stored, given: Resource) -> 
     assert stored.body is not None
     before = json.parse(stored.body)
     wanted = await look_up(repository, before)
+    given = json.copy(given)
+    times.localise(repository, given)
     after = _merged(before, given)
     own.tag(after, own.BOOKING, "held", on=False)
     if is_decider(repository):
         await taking_part.check(repository, before, after)
         taking_part.require_patient(after)
-        await occupy(repository, stored.id, after, wanted)
+        times.check_ahead(repository, after)
+        times.set_times(after, wanted)
+        await times.add_actors(repository, after, wanted, "accepted")
+        await occupy(repository, before, after, wanted)
         after["status"] = "booked"
         accept(after, wanted)
         repository.because, rule = "", repository.because or "ITI-117 held time booked by its holder"

@@ -6,6 +6,7 @@ touches the slot afterwards takes the place for free, and the sweeper makes that
 """
 
 from dataclasses import dataclass
+from typing import Any
 
 import orjson
 
@@ -75,6 +76,13 @@ async def is_free(repository: Repository, slot: WantedSlot, taken: int, *, appoi
         return False
     held = [hold for hold in _live(repository, marked) if hold.appointment_id != appointment_id]
     return taken + len(held) < slot.rules.capacity
+
+
+async def is_held_by(repository: Repository, appointment: dict[str, Any]) -> bool:
+    """Whether an appointment holds a place that it wants, and its hold has not ended."""
+    slot_ids = [str(slot.get("reference", "")).rpartition("/")[2] for slot in appointment.get("slot", ())]
+    found = [hold for slot_id in slot_ids for hold in await of_slot(repository.unit, slot_id)]
+    return any(hold.appointment_id == appointment["id"] for hold in _live(repository, found))
 
 
 async def clear(repository: Repository, slot: WantedSlot, appointment_id: str) -> tuple[bool, int]:

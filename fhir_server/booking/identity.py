@@ -1,5 +1,6 @@
 """Who a proposal is for: a new person becomes a provisional Patient, a known one stays as they are (R-4.3, R-7.20)."""
 
+import unicodedata
 from typing import Any
 
 from fhir_server.fhir import own
@@ -45,7 +46,10 @@ def require_own(repository: Repository, proposal: Resource) -> None:
     if others or "contained" in proposal:
         raise Forbidden("A patient proposes appointments for themselves only.", expression="Appointment.participant")
     if own_reference not in named:
-        participants.insert(0, {"actor": {"reference": own_reference}, "status": "accepted"})
+        participants.insert(0, {"actor": {"reference": own_reference}})
+    for participant in participants:
+        if participant.get("actor", {}).get("reference") == own_reference:
+            participant["status"] = "accepted"
 
 
 def _participant_of(proposal: Resource, reference: str) -> Resource:
@@ -63,11 +67,28 @@ def _participant_of(proposal: Resource, reference: str) -> Resource:
     return patients[0]  # type: ignore[no-any-return]
 
 
+def contacts(person: Resource) -> list[str]:
+    """A person's telephone numbers and e-mails, each in one spelling however it was written."""
+    found = [_contact(str(telecom.get("value", ""))) for telecom in person.get("telecom", ())]
+    return sorted({contact for contact in found if contact})
+
+
+def _contact(text: str) -> str:
+    """'' when it is neither."""
+    text = unicodedata.normalize("NFKC", text).casefold()
+    if "@" in text:
+        address = "".join(text.split()).removeprefix("mailto:")
+        return address if address.strip("@") else ""
+    # +49 (0)30 and 0049 30 are the same number.
+    digits = [str(unicodedata.decimal(letter)) for letter in text.replace("(0)", "") if letter.isdecimal()]
+    return "".join(digits).lstrip("0")
+
+
 def names_a_patient(participant: Resource) -> bool:
-    """Whether a participant is a patient, one who comes along in the resource too."""
+    """Whether a participant is a patient, one who comes along too; a reference says more than a type."""
     actor = participant.get("actor", {})
     reference = actor.get("reference", "")
-    return reference.startswith("#") or "Patient/" in reference or actor.get("type") == "Patient"
+    return reference.startswith("#") or "Patient/" in reference or (not reference and actor.get("type") == "Patient")
 
 
 def _check(patient: Resource) -> None:
@@ -80,7 +101,7 @@ def _check(patient: Resource) -> None:
     ]
     if not patient.get("name"):
         issues.append(Issue("required", "A person who books gives a name.", "Patient.name"))
-    if not patient.get("telecom"):
+    if not contacts(patient):
         issues.append(Issue("required", "A person who books gives a telephone number or e-mail.", "Patient.telecom"))
     if issues:
         raise Unprocessable(issues=issues)

@@ -120,6 +120,13 @@ def expires_at(appointment: dict[str, Any]) -> Micros | None:
     return _instant(appointment, own.EXPIRES)
 
 
+def is_due(appointment: dict[str, Any], code: str, zone: tzinfo, now: Micros) -> bool:
+    """Whether what an appointment is found by under EXPIRES or REVIEW_DUE has come."""
+    if appointment["status"] not in OPEN:
+        return False
+    return any(found == code and moment <= now for found, moment in _ends(appointment, zone))
+
+
 def _ends(appointment: dict[str, Any], zone: tzinfo) -> list[tuple[str, Micros]]:
     """When something comes to an open appointment by itself: its end, or the end of the time to decide on it.
 

@@ -2,8 +2,9 @@
 
 from typing import Any
 
-from fhir_server.booking import override, preparation
-from fhir_server.booking.conflicts import Occupation, check
+from fhir_server.booking import override, preparation, taking_part, times
+from fhir_server.booking.conflicts import Occupation, actors, check, check_others
+from fhir_server.booking.states import OCCUPYING
 from fhir_server.booking.wanted import Wanted
 from fhir_server.fhir import own
 from fhir_server.fhir.errors import Conflict, Unprocessable
@@ -13,17 +14,33 @@ from fhir_server.search.dates import interval
 Resource = dict[str, Any]
 
 
-async def occupy(repository: Repository, id_: str, appointment: Resource, wanted: Wanted) -> None:
-    """Check that an appointment can take its time; what the server notes of it is noted on it. Raises Conflict."""
-    asked = not repository.is_import and override.is_asked(repository, appointment, wanted)
+async def occupy(repository: Repository, before: Resource | None, appointment: Resource, wanted: Wanted) -> None:
+    """Check that an appointment can take its time; what the server notes of it is noted on it.
+
+    `before` is the appointment as it was. Raises Conflict, Unprocessable, Forbidden.
+    """
+    if not repository.is_import:
+        taking_part.require_actors(appointment, wanted.actors)
+    taking = occupation(repository, (before or {}).get("id", ""), appointment, wanted)
+    was_overridden = own.has_tag(appointment, own.BOOKING, "override")
     own.tag(appointment, own.BOOKING, "override", on=False)
     try:
-        await check(repository, occupation(repository, id_, appointment, wanted))
+        await check(repository, taking)
     except Conflict:
-        if not asked:
+        if not repository.is_import and override.is_asked(before, appointment):
+            override.record(repository, appointment, wanted)
+        elif before is not None and _stays(before, appointment):
+            # What is in the way was overridden, by this one or by the other: only who is new has to be free.
+            await check_others(repository, taking, frozenset(actors(before, Wanted(()))))
+            own.tag(appointment, own.BOOKING, "override", on=was_overridden)
+        else:
             raise
-        override.record(repository, appointment)
     _note_buffers(appointment, wanted)
+
+
+def _stays(before: Resource, after: Resource) -> bool:
+    """Whether an appointment takes its slots and time already."""
+    return before["status"] in OCCUPYING and not times.is_moved(before, after)
 
 
 def accept(appointment: Resource, wanted: Wanted) -> None:

@@ -8,8 +8,8 @@ from typing import Any
 
 import orjson
 
-from fhir_server.booking import contested, holds, proposal, slots, times
-from fhir_server.booking.index import free_in
+from fhir_server.booking import contested, expiry, holds, proposal, slots, times
+from fhir_server.booking.index import expires_at, free_in
 from fhir_server.booking.occupy import accept, occupy
 from fhir_server.booking.states import OPEN, PATIENTS, STAFF
 from fhir_server.booking.wanted import Wanted, look_up, of_slots, slot_by_id
@@ -48,6 +48,15 @@ async def response(repository: Repository, before: Resource | None, after: Resou
     return after
 
 
+def end(repository: Repository, before: Resource, after: Resource) -> None:
+    """End the offer of what is decided on otherwise: it is not open any more, waits for a place, or is moved."""
+    old, new = before["status"], after["status"]
+    waits = new == "waitlist" != old
+    if old in OPEN and (new not in OPEN or waits or times.is_moved(before, after)):
+        own.tag(after, own.BOOKING, "offered", on=False)
+        repository.then(lambda stored: forget(repository, stored.id))
+
+
 async def forget(repository: Repository, appointment_id: str) -> None:
     """End an appointment's offer: it was decided on otherwise."""
     kept = await repository.unit.take(KIND, appointment_id)
@@ -58,9 +67,17 @@ async def forget(repository: Repository, appointment_id: str) -> None:
 async def lapse(repository: Repository, stored: Stored, appointment: Resource) -> None:
     """Make a proposal again of one whose offered time has ended unanswered, unless another is offered by now."""
     if await repository.unit.peek(KIND, stored.id) is None:
-        after = appointment | {"status": "proposed"}
-        own.tag(after, own.BOOKING, "offered", on=False)
+        after = await _proposed_again(repository, appointment)
         await repository.put(stored, after, rule=f"{_RULE} not answered in time")
+
+
+async def _proposed_again(repository: Repository, appointment: Resource) -> Resource:
+    """With the end that it had; what was never proposed before has one from now on."""
+    after = appointment | {"status": "proposed"}
+    own.tag(after, own.BOOKING, "offered", on=False)
+    if expires_at(after) is None:
+        expiry.note_end(repository, after, await look_up(repository, after, lenient=True))
+    return after
 
 
 async def _appointment(repository: Repository, answer: Resource) -> tuple[Stored, Resource]:
@@ -144,8 +161,7 @@ async def _answer(repository: Repository, stored: Stored, appointment: Resource,
             await _book(repository, stored, appointment, slot_ids, by)
         case "declined":
             await forget(repository, stored.id)
-            after = appointment | {"status": "proposed"}
-            own.tag(after, own.BOOKING, "offered", on=False)
+            after = await _proposed_again(repository, appointment)
             await repository.put(stored, after, rule=f"{_RULE} declined by the patient")
         case _:
             raise Unprocessable(
@@ -158,7 +174,7 @@ async def _book(repository: Repository, stored: Stored, appointment: Resource, s
     after = appointment | {"slot": [{"reference": f"Slot/{id_}"} for id_ in slot_ids]}
     wanted = await look_up(repository, after)
     await times.follow_slots(repository, appointment, after, wanted)
-    await occupy(repository, stored.id, after, wanted)
+    await occupy(repository, appointment, after, wanted)
     after["status"] = "booked"
     accept(after, wanted)
     own.tag(after, own.BOOKING, "offered", on=False)

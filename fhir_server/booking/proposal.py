@@ -1,11 +1,13 @@
 """A booking proposal: intent that a person submits, checked against the slots it wants (R-4.2, R-4.3, R-7.19)."""
 
+from itertools import pairwise
 from typing import Any
 
-from fhir_server.booking import contested, day_limit, deadline, expiry, holds, identity, limits, times
+from fhir_server.booking import contested, day_limit, deadline, expiry, holds, identity, limits, taking_part, times
+from fhir_server.booking.candidates import MOST_SLOTS
 from fhir_server.booking.conflicts import takers
 from fhir_server.booking.states import PATIENTS, STAFF
-from fhir_server.booking.wanted import Wanted, WantedSlot
+from fhir_server.booking.wanted import Wanted, WantedSlot, is_offered
 from fhir_server.fhir import own
 from fhir_server.fhir.errors import Conflict, Unprocessable
 from fhir_server.fhir.outcome import Issue
@@ -34,19 +36,25 @@ async def prepare(repository: Repository, proposal: Resource, wanted: Wanted, *,
         await _check_referrals(repository, proposal)
         if not wanted.slots:
             raise Unprocessable("A proposal names the slot that it wants.", expression="Appointment.slot")
+        _check_together(wanted)
+        own_name = agent.fhir_user if agent.role in PATIENTS else ""
+        taking_part.check_named(proposal, (*wanted.actors, own_name))
     for slot in wanted.slots:
         await check_slot(repository, slot, own_id)
     check_service(proposal, wanted)
     times.set_times(proposal, wanted)
     if wanted.slots and wanted.rules.daily_limit:
-        full = await day_limit.issues(repository, own_id, wanted, min(slot.start for slot in wanted.slots))
+        full = await day_limit.issues(repository, own_id, wanted)
         if full:
             raise Conflict(issues=full)
-    await limits.check(repository, proposal, wanted)
+    await limits.check(repository, proposal, wanted, own_id=own_id)
     if agent.role in ("public", "website"):
         await identity.admit(repository, proposal)
     elif agent.role in PATIENTS:
         identity.require_own(repository, proposal)
+    if agent.role not in STAFF:
+        taking_part.ask_all(proposal)
+    taking_part.ask(proposal, wanted.actors)
     await times.add_actors(repository, proposal, wanted)
     expiry.set_end(repository, proposal, wanted)
     deadline.set_due(repository, proposal, wanted)
@@ -75,8 +83,21 @@ async def _check_referrals(repository: Repository, proposal: Resource) -> None:
             raise Unprocessable("There is no such request for a follow-up.", expression=f"Appointment.basedOn[{n}]")
 
 
+def _check_together(wanted: Wanted) -> None:
+    """Slots from outside are one appointment: of one time, or one after the other. Raises Unprocessable."""
+    times_of = sorted({(slot.start, slot.end) for slot in wanted.slots})
+    follow = all(before[1] == after[0] for before, after in pairwise(times_of))
+    if not follow or len(wanted.slots) > MOST_SLOTS:
+        raise Unprocessable(
+            f"A proposal takes slots of one time or that follow each other, {MOST_SLOTS} at most; make several.",
+            expression="Appointment.slot",
+        )
+
+
 async def check_slot(repository: Repository, slot: WantedSlot, own_id: str = "") -> None:
-    """The slot is free, and neither too soon nor too far. Raises Conflict, Unprocessable."""
+    """The slot is offered and free, and neither too soon nor too far. Raises Conflict, Unprocessable."""
+    if repository.access.agent.role not in STAFF and not is_offered(slot.schedule, slot.services):
+        raise Unprocessable("This time is not offered any more; choose another.", expression=slot.at)
     taken = len(await takers(repository, slot.stored.id, but=own_id, most=slot.rules.capacity))
     if not await holds.is_free(repository, slot, taken, appointment_id=own_id):
         raise Conflict("This time is not free any more; choose another.", expression=slot.at)

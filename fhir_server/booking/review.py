@@ -14,7 +14,7 @@ def decide(repository: Repository, before: Resource, after: Resource) -> None:
     """A proposal that staff decline has a reason, and its providers declined. Raises Unprocessable."""
     old, new = before["status"], after["status"]
     if old in OPEN and new not in OPEN:
-        for code in ("contested", "offered", "overdue"):
+        for code in ("contested", "overdue"):
             own.tag(after, own.BOOKING, code, on=False)
     if new == "waitlist":  # decided: it waits
         own.tag(after, own.BOOKING, "overdue", on=False)

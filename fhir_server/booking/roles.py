@@ -26,7 +26,8 @@ async def people_of(repository: Repository, references: Iterable[str]) -> tuple[
 
 async def note_occupied(repository: Repository, appointment: Resource, actors: Iterable[str]) -> None:
     """Note on an imported appointment whose time it takes beside those it names; its participants stay as they came."""
-    named = [str(p.get("actor", {}).get("reference", "")) for p in appointment.get("participant", ())]
+    participants = [p for p in appointment.get("participant", ()) if p.get("status") != "declined"]
+    named = [str(p.get("actor", {}).get("reference", "")) for p in participants]
     taken = dict.fromkeys((*actors, *await people_of(repository, named)))
     parts = [{"url": "actor", "valueReference": {"reference": actor}} for actor in taken if actor not in named]
     own.set_extension(appointment, own.OCCUPIES, {"extension": parts} if parts else None)

@@ -3,7 +3,8 @@
 from datetime import tzinfo
 from typing import Any
 
-from fhir_server.booking import roles
+from fhir_server.booking import roles, taking_part
+from fhir_server.booking.states import OPEN
 from fhir_server.booking.wanted import Wanted, look_up
 from fhir_server.fhir.clock import Micros, instant
 from fhir_server.fhir.errors import Unprocessable
@@ -25,7 +26,10 @@ def is_moved(before: Resource | None, after: Resource) -> bool:
 
 
 async def follow_slots(repository: Repository, before: Resource | None, after: Resource, wanted: Wanted) -> None:
-    """After a move: the new slots' time where the old one was left as it was, and their actors for the old ones."""
+    """After a move: the new slots' time where the old one was left as it was, and their actors for the old ones.
+
+    A new time of an open proposal is a new question to them.
+    """
     if before is not None and before.get("slot") != after.get("slot"):
         if all(before.get(name) == after.get(name) for name in ("start", "end")) and wanted.slots:
             after.pop("start", None)
@@ -33,6 +37,8 @@ async def follow_slots(repository: Repository, before: Resource | None, after: R
         gone = set((await look_up(repository, before)).actors) - set(wanted.actors)
         kept = [p for p in after.get("participant", ()) if p.get("actor", {}).get("reference") not in gone]
         after["participant"] = kept
+    if after["status"] in OPEN:
+        taking_part.ask(after, wanted.actors)
     set_times(after, wanted)
     await add_actors(repository, after, wanted)
 

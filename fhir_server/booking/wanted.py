@@ -1,6 +1,6 @@
 """What an appointment asks for, looked up: its slots, their schedules and services, and the clinic's rules for them."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -32,6 +32,12 @@ class WantedSlot:
     people: tuple[str, ...] = ()  # the practitioners behind the schedule's PractitionerRoles
 
     @property
+    def actors(self) -> tuple[str, ...]:
+        """The references of its schedule's actors, each once; a role brings its practitioner along."""
+        named = (actor["reference"] for actor in self.schedule["actor"] if "reference" in actor)
+        return tuple(dict.fromkeys((*named, *self.people)))
+
+    @property
     def start(self) -> Micros:
         """When it begins."""
         return interval(self.resource["start"])[0]
@@ -51,10 +57,8 @@ class Wanted:
 
     @property
     def actors(self) -> tuple[str, ...]:
-        """The references of the schedules' actors, each once; a role brings its practitioner along."""
-        found = [actor["reference"] for slot in self.slots for actor in slot.schedule["actor"] if "reference" in actor]
-        found += [person for slot in self.slots for person in slot.people]
-        return tuple(dict.fromkeys(found))
+        """The references of all that the slots bring, each once."""
+        return tuple(dict.fromkeys(actor for slot in self.slots for actor in slot.actors))
 
     @property
     def services(self) -> tuple[Resource, ...]:
@@ -91,6 +95,12 @@ def of_slots(slots: Iterable[WantedSlot]) -> Wanted:
     return Wanted(slots, strictest(slot.rules for slot in slots))
 
 
+def is_offered(schedule: Resource, services: Sequence[Resource]) -> bool:
+    """Whether a schedule offers times to people from outside: it is in use, and so is one of its services, if any."""
+    in_use = not services or any(service.get("active", True) for service in services)
+    return in_use and bool(schedule.get("active", True))
+
+
 async def slot_by_id(repository: Repository, id_: str) -> WantedSlot | None:
     """One slot; None when it is not there."""
     stored, slot = await _get(repository, LocalReference("Slot", id_), "Slot")
@@ -100,14 +110,15 @@ async def slot_by_id(repository: Repository, id_: str) -> WantedSlot | None:
 async def _slot(repository: Repository, stored: Stored, slot: Resource, at: str) -> WantedSlot:
     target = local_reference(slot["schedule"].get("reference", ""), repository.clinic.base_url)
     schedule = await _look_at(repository, target, "Schedule") or {"actor": []}
-    references = [str(actor.get("reference", "")) for actor in schedule["actor"]]
     services = []
-    for reference in references:
-        service_at = local_reference(reference, repository.clinic.base_url)
-        service = await _look_at(repository, service_at, "HealthcareService")
+    for actor in schedule["actor"]:
+        actor_at = local_reference(str(actor.get("reference", "")), repository.clinic.base_url)
+        if actor_at is not None:
+            actor["reference"] = str(actor_at)  # by the one name that appointments have for it, too
+        service = await _look_at(repository, actor_at, "HealthcareService")
         if service is not None:
             services.append(service)
-    people = await roles.people_of(repository, references)
+    people = await roles.people_of(repository, (str(actor.get("reference", "")) for actor in schedule["actor"]))
     return WantedSlot(stored, slot, schedule, strictest(map(of_service, services)), at, tuple(services), people)
 
 

@@ -62,7 +62,7 @@ async def appointment(repository: Repository, before: Resource | None, after: Re
     if new in OCCUPYING | OPEN and repository.is_import:
         await roles.note_occupied(repository, after, wanted.actors)
     if new in OCCUPYING and not (old in OCCUPYING and before is not None and _takes_the_same(before, after)):
-        await occupy(repository, (before or {}).get("id", ""), after, wanted)
+        await occupy(repository, before, after, wanted)
     if new in OCCUPYING and old not in OCCUPYING and not repository.is_import:
         accept(after, wanted)
     _then_settle(repository, before, after, wanted)
@@ -84,7 +84,10 @@ async def _check(repository: Repository, before: Resource | None, after: Resourc
     # A new proposal is prepared by rules of its own.
     if new in OCCUPYING | OPEN and (before is not None or new != "proposed") and times.is_moved(before, after):
         await times.follow_slots(repository, before, after, wanted)
+    if before is not None:
+        expiry.renew(repository, before, after, wanted)
     if new in OCCUPYING and old not in OCCUPYING:
+        times.set_times(after, wanted)
         taking_part.require_patient(after)
         times.check_ahead(repository, after)
 
@@ -108,9 +111,10 @@ def _then_settle(repository: Repository, before: Resource | None, after: Resourc
     waits = new == "waitlist" and old != new  # it keeps nothing from others any more
     moved_from = before if before is not None and before.get("slot") != after.get("slot") else None
     if old in OCCUPYING or new in OCCUPYING or ends_open or waits or (old in OPEN and moved_from is not None):
-        repository.then(lambda stored: slots.settle_all(repository, stored.id, wanted, moved_from))
-    if ends_open:
-        repository.then(lambda stored: offers.forget(repository, stored.id))
+        took = old in OCCUPYING
+        repository.then(lambda stored: slots.settle_all(repository, stored.id, wanted, moved_from, took=took))
+    if before is not None:
+        offers.end(repository, before, after)
     if new == "waitlist":
         repository.then(lambda stored: _tell_who_waits(repository, stored))
     if (old in OPEN | OCCUPYING or new in OPEN | OCCUPYING) and (old != new or times.is_moved(before, after)):

@@ -5,23 +5,28 @@ finds only what the caller may search: what is out of sight is as if it were not
 """
 
 from dataclasses import replace
-from urllib.parse import parse_qsl
 
 from fhir_server.fhir.errors import BadRequest, Conflict, NotFound, PreconditionFailed
 from fhir_server.interactions import delete as direct_delete
 from fhir_server.interactions import patch as direct_patch
 from fhir_server.interactions import update as direct_update
 from fhir_server.interactions.call import Answer, Call, Pairs
+from fhir_server.interactions.if_match import check_if_match
 from fhir_server.interactions.prefer import answer_with
 from fhir_server.interactions.repository import Repository
 from fhir_server.search.parse import SearchRequest
+from fhir_server.search.parse import pairs as query_pairs
 from fhir_server.search.plan import EVERYTHING, Node, Query
 from fhir_server.store.protocol import Stored
 
 
 def criteria(text: str) -> Pairs:
-    """The pairs of a condition written as a query, with or without the type and question mark before it."""
-    return parse_qsl(text.rpartition("?")[2], keep_blank_values=True)
+    """The pairs of an If-None-Exist: a query, with or without the type and question mark before it. Raises BadRequest.
+
+    A `?` further on is part of a value (RFC 3986 §3.4).
+    """
+    before, mark, query = text.partition("?")
+    return query_pairs(query if mark and "=" not in before else text)
 
 
 async def matches(call: Call, repository: Repository, type_: str, pairs: Pairs, most: int = 1) -> list[Stored]:
@@ -49,6 +54,7 @@ async def update(call: Call, repository: Repository) -> Answer:
         if given not in (None, found.id):
             raise BadRequest("The body's id is not that of the match; leave it out.", expression=f"{call.type}.id")
         return await direct_update.handle(_direct(call, found.id, {**call.body, "id": found.id}), repository)
+    check_if_match(call.headers, None)
     if given is None:
         return answer_with(call, repository, await repository.create(call.body), 201)
     current, is_there = await repository.look(call.type, given, "u")
@@ -68,16 +74,21 @@ async def patch(call: Call, repository: Repository) -> Answer:
 async def delete(call: Call, repository: Repository) -> Answer:
     """Delete what matches: nothing, one, or as many as the setting `conditional_deletes` allows."""
     repository.granted(call.type, "d")
-    most = call.clinic.server.settings.conditional_deletes
-    found = await matches(call, repository, call.type, call.query, most)
-    if len(found) > most:
-        raise PreconditionFailed(
-            f"The condition finds more than {most} of {call.type}, the most that one request deletes here.",
-            code="multiple-matches",
-        )
-    for stored in found:
+    for stored in await deletable(call, repository, call.type, call.query):
         await direct_delete.handle(_direct(call, stored.id, None), repository)
     return Answer(204)
+
+
+async def deletable(call: Call, repository: Repository, type_: str, pairs: Pairs) -> list[Stored]:
+    """What a conditional delete deletes. Raises PreconditionFailed for more than the setting allows."""
+    most = call.clinic.server.settings.conditional_deletes
+    found = await matches(call, repository, type_, pairs, most)
+    if len(found) > most:
+        raise PreconditionFailed(
+            f"The condition finds more than {most} of {type_}, the most that one request deletes here.",
+            code="multiple-matches",
+        )
+    return found
 
 
 def _direct(call: Call, id_: str, body: object) -> Call:

@@ -1,7 +1,5 @@
 """One entry of a batch or transaction Bundle, read and written (FHIR R4 bundle.html, http.html#transaction)."""
 
-import base64
-import binascii
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -9,11 +7,10 @@ from urllib.parse import unquote
 
 from fhir_server.fhir import json
 from fhir_server.fhir.clock import Micros, instant
-from fhir_server.fhir.errors import BadRequest, FhirError, TooLarge, UnsupportedMediaType
+from fhir_server.fhir.errors import BadRequest, FhirError, TooLarge
 from fhir_server.fhir.outcome import Issue
-from fhir_server.interactions import idempotency, patches
+from fhir_server.interactions import idempotency
 from fhir_server.interactions.call import Answer, Call, EntryRequest
-from fhir_server.interactions.patches import JSON, JSON_PATCH, MERGE_PATCH, XML_PATCH, Patch
 
 # Deletions go first, so that what they free can be used; reads go last, so that they see what was done.
 ORDER = {"DELETE": 0, "POST": 1, "PUT": 2, "PATCH": 2, "GET": 3, "HEAD": 3}
@@ -98,26 +95,10 @@ def _read(call: Call, place: int, value: Any, prefer: str) -> Entry:
     segments = tuple(unquote(part) for part in path.rstrip("/").split("/")) if path.strip("/") else ()
     headers = {name: str(request[key]) for key, name in _CONDITIONS.items() if key in request}
     headers["prefer"] = prefer
-    resource = value.get("resource")
-    if method == "PATCH":
-        resource = _patch(resource, f"{at}.resource")
     full_url = value.get("fullUrl")
-    return Entry(place, full_url if isinstance(full_url, str) else "", method, segments, query, resource, headers)
-
-
-def _patch(resource: Any, at: str) -> Any:
-    """The patch: a JSON, Merge or XML Patch in a Binary, or Parameters (FHIR R4 http.html#patch)."""
-    if not isinstance(resource, dict) or resource.get("resourceType") != "Binary":
-        return Patch(JSON, resource)
-    name = str(resource.get("contentType", "")).partition(";")[0].strip()
-    if name not in (JSON_PATCH, MERGE_PATCH, XML_PATCH):
-        raise UnsupportedMediaType(
-            f"A patch in a Binary is {JSON_PATCH}, {MERGE_PATCH} or {XML_PATCH}.", expression=f"{at}.contentType"
-        )
-    try:
-        return patches.read(name, base64.b64decode(str(resource.get("data", "")), validate=True))
-    except binascii.Error as error:
-        raise BadRequest("The patch's data is not base64.", expression=f"{at}.data") from error
+    return Entry(
+        place, full_url if isinstance(full_url, str) else "", method, segments, query, value.get("resource"), headers
+    )
 
 
 def at_place(error: FhirError, entry: Entry) -> FhirError:

@@ -1,15 +1,15 @@
 """FHIRPath Patch: a Parameters resource of operations on what FHIRPath expressions find (FHIR R4 fhirpatch.html).
 
-The paths are simple ones, as the specification asks of every server: elements, `[n]`, `where(x='y')`, `first()`,
-`last()`. What is found is changed in place, so that a value is never looked up in a copy.
+What is found is changed in place, so that a value is never looked up in a copy.
 """
 
-import re
 from dataclasses import dataclass
 from typing import Any
 
 from fhir_server.fhir import json
 from fhir_server.fhir.errors import BadRequest, Unprocessable
+from fhir_server.interactions import fhirpath_paths as paths
+from fhir_server.interactions.fhirpath_paths import Pair, Spot
 from profiles.elements import Elements
 
 _OPERATIONS = {
@@ -19,35 +19,29 @@ _OPERATIONS = {
     "replace": ("path", "value"),
     "move": ("path", "source", "destination"),
 }
-_STEP = re.compile(
-    r"\.?(?:(?P<where>where)\(\s*(?P<key>[A-Za-z][\w.]*)\s*=\s*(?:'(?P<text>(?:[^'\\]|\\.)*)'|(?P<bare>[\w.\-]+))\s*\)"
-    r"|(?P<end>first|last)\(\)|(?P<of>ofType|as)\((?P<type>\w+)\)|\[(?P<place>\d{1,6})\]|(?P<name>[A-Za-z]\w*))"
-)
 
 
 @dataclass(frozen=True, slots=True)
-class Spot:
-    """A value that a path found: what holds it, and its name or place there. `owner`, `name`: its array, if any."""
+class Value:
+    """The value of a part: `held` of a type as it ends names (`DateTime`), or the parts that it is built of.
 
-    holder: Any
-    key: Any
-    owner: dict[str, Any]
-    name: str
+    `beside` are a primitive's id and extensions.
+    """
 
-    @property
-    def value(self) -> Any:
-        """The value itself."""
-        return self.holder[self.key]
+    type: str = ""
+    held: Any = None
+    beside: Any = None
+    parts: tuple[tuple[str, "Value"], ...] = ()
 
 
 def check(parameters: dict[str, Any]) -> None:
-    """Refuse what is no FHIRPath Patch. Raises BadRequest that names the parameter."""
+    """Refuse sound Parameters that are no FHIRPath Patch. Raises BadRequest that names the parameter."""
     for number, parameter in enumerate(parameters.get("parameter", [])):
         at = f"Parameters.parameter[{number}]"
-        if not isinstance(parameter, dict) or parameter.get("name") != "operation":
+        if parameter["name"] != "operation":
             raise BadRequest("Every parameter of a FHIRPath Patch is named 'operation'.", expression=at)
         parts = _parts(parameter)
-        kind = parts.get("type")
+        kind = parts.get("type", Value()).held
         if not isinstance(kind, str) or kind not in _OPERATIONS:
             raise BadRequest(f"The operation's type is one of {', '.join(_OPERATIONS)}.", expression=at)
         missing = [name for name in _OPERATIONS[kind] if name not in parts]
@@ -63,171 +57,124 @@ def apply(parameters: dict[str, Any], resource: dict[str, Any], elements: Elemen
     return made
 
 
-def _parts(parameter: dict[str, Any]) -> dict[str, Any]:
-    found: dict[str, Any] = {}
-    for part in parameter.get("part", ()):
-        if isinstance(part, dict) and isinstance(part.get("name"), str):
-            found[part["name"]] = _value(part)
-    return found
+def _parts(parameter: dict[str, Any]) -> dict[str, Value]:
+    return {part["name"]: _value(part) for part in parameter.get("part", ())}
 
 
-def _value(part: dict[str, Any]) -> Any:
+def _value(part: dict[str, Any]) -> Value:
     """The value of a part; one without a type is built of its own parts (fhirpatch.html#add)."""
-    for name, held in part.items():
-        if name.startswith("value"):
-            return held
+    name = next((name.removeprefix("_") for name in part if name.startswith(("value", "_value"))), "")
+    if name:
+        return Value(name.removeprefix("value"), part.get(name), part.get(f"_{name}"))
     if "resource" in part:
-        return part["resource"]
-    made: dict[str, Any] = {}
-    for inner in part.get("part", ()):
-        if isinstance(inner, dict) and isinstance(inner.get("name"), str):
-            name, value = inner["name"], _value(inner)
-            if name in made:
-                made[name] = [*made[name], value] if isinstance(made[name], list) else [made[name], value]
-            else:
-                made[name] = value
-    return made
+        return Value(held=part["resource"])
+    return Value(parts=tuple((inner["name"], _value(inner)) for inner in part.get("part", ())))
 
 
 class _Operation:
-    def __init__(self, parts: dict[str, Any], resource: dict[str, Any], elements: Elements, at: str) -> None:
+    def __init__(self, parts: dict[str, Value], resource: dict[str, Any], elements: Elements, at: str) -> None:
         self._parts, self._resource, self._elements, self._at = parts, resource, elements, at
 
     def apply(self) -> None:
-        match self._parts["type"]:
+        match self._parts["type"].held:
             case "add":
-                self._add()
+                spot = self._one()
+                if not isinstance(spot.value, dict):
+                    raise self._unfit("an element is added to an object")
+                container = paths.below(self._elements, spot)
+                self._add(spot.value, container, str(self._parts["name"].held), self._parts["value"])
             case "delete":
-                for spot in self._find(self._parts["path"], at_most=1):
-                    self._remove(spot)
+                for spot in self._find(at_most=1):
+                    self._change(spot, None)
             case "replace":
-                spot = self._one(self._parts["path"])
-                spot.holder[spot.key] = json.copy(self._parts["value"])
+                self._replace(self._one(), self._parts["value"])
             case "insert":
-                items = self._items(self._parts["path"])
-                items.insert(self._place("index", len(items)), json.copy(self._parts["value"]))
+                owner, name, container = self._list()
+                items = paths.items(owner, name)
+                place = self._place("index", len(items))
+                items.insert(place, self._made(self._parts["value"], container))
+                paths.put_items(owner, name, items)
             case "move":
-                items = self._items(self._parts["path"])
-                source = self._place("source", len(items) - 1)
-                target = self._place("destination", len(items) - 1)
+                owner, name, _ = self._list()
+                items = paths.items(owner, name)
+                source, target = (self._place(part, len(items) - 1) for part in ("source", "destination"))
                 items.insert(target, items.pop(source))
+                paths.put_items(owner, name, items)
 
-    def _add(self) -> None:
-        path, name = self._parts["path"], str(self._parts["name"])
-        target = self._resource if path == self._resource["resourceType"] else self._one(path).value
-        if not isinstance(target, dict):
-            raise self._unfit("an element is added to an object")
-        each = self._elements.of(self._container(path)).get(name)
+    def _add(self, target: dict[str, Any], container: str, name: str, value: Value) -> None:
+        each = paths.property_of(self._elements, container, name, value.type)
         if each is None:
-            raise self._unfit(f"there is no element '{name[:64]}' there")
-        value = json.copy(self._parts["value"])
+            raise self._unfit(f"there is no element '{name[:64]}' of such a value there")
+        made = self._made(value, each.container)
         if each.is_list:
-            target.setdefault(name, []).append(self._shaped(value, each.container))
-        elif name in target:
+            paths.put_items(target, each.name, [*paths.items(target, each.name), made])
+            return
+        known = paths.properties(self._elements, container)
+        if any(paths.is_there(target, other) for other in (each.name, *(e.name for e in paths.choices(known, name)))):
             raise self._unfit(f"'{name[:64]}' is there already; replace it")
+        paths.put(target, each.name, made)
+
+    def _made(self, value: Value, container: str) -> Pair:
+        """A value for an element, with objects built of parts."""
+        if value.type or value.held is not None:
+            return json.copy(value.held), json.copy(value.beside)
+        made: dict[str, Any] = {}
+        for name, inner in value.parts:
+            self._add(made, container, name, inner)
+        return made, None
+
+    def _replace(self, spot: Spot, value: Value) -> None:
+        """Put another value in the place of one; where types may be chosen, of another type too."""
+        each = paths.property_of(self._elements, spot.container, spot.asked, value.type)
+        made = self._made(value, each.container if each is not None else paths.below(self._elements, spot))
+        if each is None or each.name == spot.name:
+            self._change(spot, made)
         else:
-            target[name] = self._shaped(value, each.container)
+            self._change(spot, None)
+            paths.put(spot.owner, each.name, made)
 
-    def _shaped(self, value: Any, container: str) -> Any:
-        """An object built of parts, its repeating elements as arrays."""
-        if not isinstance(value, dict) or "resourceType" in value:
-            return value
-        made = {}
-        for name, held in value.items():
-            each = self._elements.of(container).get(name)
-            inner = [held] if each is not None and each.is_list and not isinstance(held, list) else held
-            if each is not None and not each.is_primitive:
-                below = each.container
-                inner = (
-                    [self._shaped(i, below) for i in inner] if isinstance(inner, list) else self._shaped(inner, below)
-                )
-            made[name] = inner
-        return made
+    def _change(self, spot: Spot, made: Pair | None) -> None:
+        """Have a spot be of a value, or be gone."""
+        if not spot.name:
+            raise self._unfit("the path is of the resource itself")
+        if spot.place is None:
+            paths.put(spot.owner, spot.name, made or (None, None))
+            return
+        items = paths.items(spot.owner, spot.name)
+        items[spot.place : spot.place + 1] = [] if made is None else [made]
+        paths.put_items(spot.owner, spot.name, items)
 
-    def _container(self, path: str) -> str:
-        names = tuple(m["name"] for m in _STEP.finditer(path) if m["name"])
-        container = names[0]
-        for name in names[1:]:
-            known = self._elements.of(container)
-            each = known.get(name) or next((e for key, e in known.items() if key.startswith(name)), None)
-            if each is None:
-                raise self._unfit(f"there is no element '{name[:64]}'")
-            container = each.container
-        return container
-
-    def _remove(self, spot: Spot) -> None:
-        del spot.holder[spot.key]
-        if isinstance(spot.holder, list) and not spot.holder:
-            del spot.owner[spot.name]
-
-    def _items(self, path: str) -> list[Any]:
-        spots = self._find(path)
-        if not spots or not all(isinstance(spot.holder, list) for spot in spots):
+    def _list(self) -> tuple[dict[str, Any], str, str]:
+        """The one array that a path finds: the object that has it, its name, and what defines its items."""
+        spots = self._find()
+        first = spots[0] if spots else None
+        if first is None or first.place is None:
             raise self._unfit("the path finds no repeating element")
-        items: list[Any] = spots[0].holder
-        return items
+        if any(spot.owner is not first.owner for spot in spots):
+            raise self._unfit("the path finds more than one list")
+        each = paths.properties(self._elements, first.container)[first.name]
+        return first.owner, first.name, each.container
 
     def _place(self, name: str, last: int) -> int:
-        place = self._parts[name]
+        place = self._parts[name].held
         if not isinstance(place, int) or isinstance(place, bool) or not 0 <= place <= last:
             raise self._unfit(f"'{name}' is a place from 0 to {last}")
         return place
 
-    def _one(self, path: str) -> Spot:
-        found = self._find(path, at_most=1)
+    def _one(self) -> Spot:
+        found = self._find(at_most=1)
         if not found:
             raise self._unfit("the path finds nothing")
         return found[0]
 
-    def _find(self, path: Any, at_most: int = 10_000) -> list[Spot]:
-        text = str(path)
-        first = _STEP.match(text)
-        if first is None or first["name"] != self._resource["resourceType"]:
-            raise self._unfit("the path begins with the resource's type")
-        root = {"": self._resource}
-        spots, place = [Spot(root, "", root, "")], first.end()
-        while place < len(text):
-            step = _STEP.match(text, place)
-            if step is None:
-                raise self._unfit("the path is not one that this server takes")
-            spots, place = _stepped(spots, step), step.end()
+    def _find(self, at_most: int = 10_000) -> list[Spot]:
+        try:
+            spots = paths.find(str(self._parts["path"].held), self._resource, self._elements)
+        except ValueError as error:
+            raise self._unfit(str(error)) from error
         if len(spots) > at_most:
             raise self._unfit("the path finds more than one value")
         return spots
 
     def _unfit(self, why: str) -> Unprocessable:
         return Unprocessable(f"The operation does not fit: {why}.", expression=self._at)
-
-
-def _stepped(spots: list[Spot], step: re.Match[str]) -> list[Spot]:
-    if step["name"]:
-        return [spot for each in spots for spot in _children(each.value, step["name"])]
-    if step["of"]:
-        return [spot for spot in spots if spot.name.endswith(step["type"][0].upper() + step["type"][1:])]
-    if step["where"]:
-        wanted = re.sub(r"\\(.)", r"\1", step["text"]) if step["text"] is not None else step["bare"]
-        return [spot for spot in spots if wanted in _texts(spot.value, step["key"].split("."))]
-    place = {"first": 0, "last": len(spots) - 1}.get(step["end"] or "", int(step["place"] or 0))
-    return spots[place : place + 1] if spots else []
-
-
-def _children(value: Any, name: str) -> list[Spot]:
-    if not isinstance(value, dict):
-        return []
-    # `value` names a choice whatever its type.
-    names = [name] if name in value else [key for key in value if key.startswith(name) and key[len(name)].isupper()]
-    spots: list[Spot] = []
-    for each in names[:1]:
-        held = value[each]
-        if isinstance(held, list):
-            spots += [Spot(held, n, value, each) for n in range(len(held))]
-        else:
-            spots.append(Spot(value, each, value, each))
-    return spots
-
-
-def _texts(value: Any, names: list[str]) -> set[str]:
-    values = [value]
-    for name in names:
-        values = [spot.value for each in values for spot in _children(each, name)]
-    return {("true" if v else "false") if isinstance(v, bool) else str(v) for v in values}

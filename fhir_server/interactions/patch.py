@@ -15,7 +15,7 @@ async def handle(call: Call, repository: Repository) -> Answer:
     check_if_match(call.headers, current)
     assert current.body is not None
     patch: Patch = call.body
-    patch.check()
+    patch.check(call.clinic.server.structure)
     _check_elements(patch, repository.writable(current))
     resource = patch.apply(json.parse(current.body), call.clinic.server.elements)
     if not isinstance(resource, dict):

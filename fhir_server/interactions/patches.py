@@ -1,12 +1,15 @@
 """The kinds of patch, by media type: JSON Patch, Merge Patch, XML Patch, FHIRPath Patch (FHIR R4 http.html#patch)."""
 
+import base64
+import binascii
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
 from fhir_server.fhir import json, json_patch, merge_patch
-from fhir_server.fhir.errors import BadRequest
+from fhir_server.fhir.errors import BadRequest, Unprocessable, UnsupportedMediaType
 from fhir_server.interactions import fhirpath_patch, xml_patch
+from fhir_server.interactions.clinic import StructureCheck
 from profiles.elements import Elements
 
 JSON, XML = "application/fhir+json", "application/fhir+xml"
@@ -22,6 +25,21 @@ def read(media_type: str, body: bytes) -> "Patch":
     return Patch(media_type, xml_patch.read(body) if media_type == XML_PATCH else json.parse(body))
 
 
+def of_entry(resource: Any) -> "Patch":
+    """The patch of a Bundle's entry: a JSON, Merge or XML Patch in a Binary, or Parameters. Raises FhirError."""
+    if not isinstance(resource, dict) or resource.get("resourceType") != "Binary":
+        return Patch(JSON, resource)
+    name = str(resource.get("contentType", "")).partition(";")[0].strip()
+    if name not in (JSON_PATCH, MERGE_PATCH, XML_PATCH):
+        raise UnsupportedMediaType(
+            f"A patch in a Binary is {JSON_PATCH}, {MERGE_PATCH} or {XML_PATCH}.", expression="contentType"
+        )
+    try:
+        return read(name, base64.b64decode(str(resource.get("data", "")), validate=True))
+    except binascii.Error as error:
+        raise BadRequest("The patch's data is not base64.", expression="data") from error
+
+
 @dataclass(frozen=True, slots=True)
 class Patch:
     """A patch as it was sent: its media type and its parsed body."""
@@ -29,8 +47,8 @@ class Patch:
     media_type: str
     body: Any
 
-    def check(self) -> None:
-        """Refuse what is no patch of its kind. Raises BadRequest."""
+    def check(self, structure: StructureCheck) -> None:
+        """Refuse what is no patch of its kind. Raises BadRequest, Unprocessable."""
         match self.media_type:
             case "application/json-patch+json":
                 json_patch.check(self.body)
@@ -41,6 +59,9 @@ class Patch:
             case _:
                 if not isinstance(self.body, dict) or self.body.get("resourceType") != "Parameters":
                     raise BadRequest("A FHIRPath Patch is a Parameters resource.", expression="resourceType")
+                issues = structure.check(self.body, expected_type="Parameters")
+                if issues:
+                    raise Unprocessable(issues=issues)
                 fhirpath_patch.check(self.body)
 
     def roots(self) -> Iterable[tuple[str | None, str]]:

@@ -6,17 +6,18 @@ Identities are settled first, then links between entries are rewritten, then the
 creations, changes, reads. The answers stand in the order of the request.
 """
 
-from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
-from fhir_server.fhir.errors import BadRequest, FhirError, PreconditionFailed, Unprocessable
+from fhir_server.fhir.errors import BadRequest, FhirError, NotFound, PreconditionFailed, Unprocessable
 from fhir_server.interactions import conditional, entry, integrity, links
 from fhir_server.interactions.call import Answer, Call
 from fhir_server.interactions.entry import ORDER, Entry, at_place
+from fhir_server.interactions.if_match import check_if_match
 from fhir_server.interactions.prefer import answer_with
 from fhir_server.interactions.repository import Repository
 from fhir_server.search.parse import pairs
 from fhir_server.store.protocol import Stored
+from profiles.elements import resource_type_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +46,7 @@ def prepare(call: Call) -> Prepared:
             links_.add(each.full_url, f"{each.type}/{each.id}")
     checked = [dict(value) for value in call.body.get("entry", [])]
     for each, value in zip(read, checked, strict=True):
-        if each.resource is not None and each.method != "PATCH" and isinstance(each.resource, dict):
+        if isinstance(each.resource, dict):
             value["resource"] = each.resource = links_.rewritten(each.resource, each.full_url)
     issues = server.structure.check({**call.body, **({"entry": checked} if checked else {})}, expected_type="Bundle")
     if issues:
@@ -63,9 +64,8 @@ def _prepare_history(call: Call, read: list[Entry]) -> Prepared:
             raise BadRequest(
                 "An entry of a history is a write.", expression=f"Bundle.entry[{each.place}].request.method"
             )
-        whole = call.body["entry"][each.place].get("resource")
-        if each.method == "PATCH" and isinstance(whole, dict) and whole["resourceType"] == each.type:
-            each.method, each.resource = "PUT", whole  # a history has what came of a patch
+        if each.method == "PATCH" and resource_type_of(each.resource) == each.type:
+            each.method = "PUT"  # a history has what came of a patch
         if each.method == "POST" and isinstance(each.resource, dict):
             each.id = each.resource.get("id", "")
     return Prepared(tuple(read), frozenset(), is_history=True)
@@ -86,12 +86,12 @@ async def handle(call: Call, repository: Repository) -> Answer:
     """200 with a Bundle of the answers. Raises the first refusal, told of its entry; then nothing is done."""
     prepared: Prepared = call.body
     if prepared.is_history:
-        found, entries = _Identities(call, {}, {}, {}), list(prepared.entries)
+        found, entries = _Identities(call), list(prepared.entries)
         in_turn = entries[::-1]
     else:
         found = await _Identities.settled(call, repository, prepared)
         entries = [found.entry(each) for each in prepared.entries]
-        _refuse_twins(each for each in entries if each.place not in found.same)
+        _refuse_overlaps(entries, found)
         in_turn = sorted(entries, key=lambda each: ORDER[each.method])
     answers: dict[int, Answer] = {}
     for each in in_turn:
@@ -114,16 +114,17 @@ class _Identities:
     """What the conditions of entries and references found."""
 
     call: Call
-    there: dict[int, Stored]  # entry -> the one match of its condition
-    same: dict[int, int]  # entry -> the earlier one with the same If-None-Exist
-    replaced: dict[str, str]
+    there: dict[int, Stored] = field(default_factory=dict)  # entry -> the one match of its condition
+    same: dict[int, int] = field(default_factory=dict)  # entry -> the earlier one with the same If-None-Exist
+    deleted: dict[int, list[str]] = field(default_factory=dict)  # entry -> the ids that its condition deletes
+    replaced: dict[str, str] = field(default_factory=dict)
 
     @classmethod
     async def settled(cls, call: Call, repository: Repository, prepared: Prepared) -> "_Identities":
-        made = cls(call, {}, {}, {})
+        made, types = cls(call), call.clinic.server.definitions.resource_types
         first: dict[tuple[str, str], Entry] = {}
         for each in prepared.entries:
-            if each.is_conditional and each.method != "DELETE":
+            if each.is_conditional and each.type in types:
                 try:
                     await made._settle(repository, each, first)
                 except FhirError as error:
@@ -133,6 +134,10 @@ class _Identities:
         return made
 
     async def _settle(self, repository: Repository, each: Entry, first: dict[tuple[str, str], Entry]) -> None:
+        if each.method == "DELETE":
+            found = await conditional.deletable(self.call, repository, each.type, pairs(each.query))
+            self.deleted[each.place] = [stored.id for stored in found]
+            return
         condition = each.headers["if-none-exist"] if each.method == "POST" else each.query
         earlier = first.setdefault((each.type, condition), each) if each.method == "POST" else each
         if earlier is not each:
@@ -140,11 +145,16 @@ class _Identities:
             now = self.replaced.get(f"{each.type}/{earlier.id}", f"{each.type}/{earlier.id}")
             self.replaced[f"{each.type}/{each.id}"] = now
             return
-        match = await conditional.one(self.call, repository, each.type, conditional.criteria(condition))
+        sought = conditional.criteria(condition) if each.method == "POST" else pairs(condition)
+        match = await conditional.one(self.call, repository, each.type, sought)
         if match is not None:
             self.there[each.place] = match
             if each.id and each.id != match.id:
                 self.replaced[f"{each.type}/{each.id}"] = f"{each.type}/{match.id}"
+        elif each.method == "PATCH":
+            raise NotFound("The condition finds nothing.")
+        elif each.method == "PUT":
+            check_if_match(each.headers, None)
 
     def entry(self, each: Entry) -> Entry:
         """The entry with what was found put in: its links, and its id in the place of its condition."""
@@ -157,12 +167,20 @@ class _Identities:
             return made
         if match is None:
             if each.method == "PUT" and "id" not in resource:
-                return replace(made, method="POST", query="")
+                # The condition goes along: it must not find by then what another entry made.
+                headers = {**each.headers, "if-none-exist": f"?{each.query}"}
+                return replace(made, method="POST", query="", headers=headers)
             return made
         if each.method == "PUT" and resource.get("id", match.id) != match.id:
             return made  # the handler refuses it
         resource = {**resource, "id": match.id} if each.method == "PUT" else resource
         return replace(made, segments=(each.type, match.id), query="", id=match.id, resource=resource)
+
+    def written(self, each: Entry) -> list[tuple[str, str]]:
+        """The identities that an entry writes."""
+        if each.method in ("GET", "HEAD") or each.place in self.same:
+            return []
+        return [(each.type, id_) for id_ in self.deleted.get(each.place, [each.id] if each.id else [])]
 
 
 async def _sought(call: Call, repository: Repository, text: str) -> str:
@@ -180,19 +198,22 @@ async def _sought(call: Call, repository: Repository, text: str) -> str:
     return f"{type_}/{found.id}"
 
 
-def _refuse_twins(entries: Iterable[Entry]) -> None:
-    """No resource is written by two entries (FHIR R4 http.html#trules)."""
+def _refuse_overlaps(entries: list[Entry], found: _Identities) -> None:
+    """No resource is written by two entries, or found by one and deleted by another (FHIR R4 http.html#trules)."""
+    deleted = {identity for each in entries if each.method == "DELETE" for identity in found.written(each)}
     seen: set[tuple[str, str]] = set()
     for each in entries:
-        if not each.id or each.method in ("GET", "HEAD"):
-            continue
-        if (each.type, each.id) in seen:
-            raise BadRequest(
-                "Two entries write the same resource; a transaction writes each once.",
-                expression=f"Bundle.entry[{each.place}]",
-                code="invariant",
-            )
-        seen.add((each.type, each.id))
+        match = found.there.get(each.place)
+        if each.method == "POST" and match is not None and (match.type, match.id) in deleted:
+            raise _overlap(each, "Another entry deletes the resource that this one finds.")
+        identities = found.written(each)
+        if not seen.isdisjoint(identities):
+            raise _overlap(each, "Two entries write the same resource; a transaction writes each once.")
+        seen.update(identities)
+
+
+def _overlap(each: Entry, why: str) -> BadRequest:
+    return BadRequest(why, expression=f"Bundle.entry[{each.place}]", code="invariant")
 
 
 async def _answer(call: Call, repository: Repository, each: Entry, found: _Identities) -> Answer:
@@ -202,13 +223,7 @@ async def _answer(call: Call, repository: Repository, each: Entry, found: _Ident
         stored = await repository.read(each.type, target, letter="s")
         return answer_with(replace(call, headers=each.headers), repository, stored, 200, letter="s")
     answer = each.told(await call.entries.within(each.request(), repository.unit))
-    made = answer.stored
-    if (
-        each.method == "POST"
-        and each.id
-        and made is not None
-        and answer.status == 200
-        and each.place not in found.there
-    ):
-        raise PreconditionFailed(f"Another entry of this transaction makes the {made.type} that this one looks for.")
+    made, match = answer.stored, found.there.get(each.place)
+    if each.method == "POST" and each.id and made is not None and made.id != (match.id if match else each.id):
+        raise PreconditionFailed(f"Another entry of this transaction changes which {made.type} this one looks for.")
     return answer

@@ -32,8 +32,8 @@ class PipelineEntries:
             found = receive.find(self._pipeline.router, self._server, entry.method, entry.segments)
             receive.check_grant(self._access, found)
             call = receive.entry_call(entry, self._clinic, self._access, found)
-            if found.interaction.body == "resource":
-                receive.check_resource(self._server, entry.resource, found.type)
+            if found.interaction.body in ("resource", "parameters"):
+                receive.check_resource(self._server, entry.resource, receive.body_type(found))
             return await self._pipeline.run(request, call, found)
         except FhirError as error:
             failure = error

@@ -78,13 +78,20 @@ def entry_call(entry: EntryRequest, clinic: Clinic, access: Access, found: Found
     call = Call(clinic, access, found.type, id_, found.version, query, entry.headers, entry.resource, other=found.other)
     if body == "bundle":
         raise BadRequest("An entry of a Bundle cannot be a batch or transaction itself.", code="not-supported")
-    if body in ("resource", "patch", "parameters") and entry.resource is None:
+    if body in ("resource", "patch", "parameters", "any") and entry.resource is None:
         raise BadRequest("The entry has no resource.", code="required", expression="resource")
-    if body == "resource" and entry.resource.get("resourceType") != found.type:
+    if body in ("resource", "parameters", "any") and not isinstance(entry.resource, dict):
+        raise BadRequest("The entry's resource is a JSON object.", expression="resource", code="structure")
+    if body in ("resource", "parameters") and entry.resource.get("resourceType") != body_type(found):
         raise BadRequest(
-            f"The resource's type must be the URL's, '{found.type}'.", expression="resource", code="structure"
+            f"The resource's type must be '{body_type(found)}' for this URL.", expression="resource", code="structure"
         )
-    return call
+    return replace(call, body=patches.of_entry(entry.resource)) if body == "patch" else call
+
+
+def body_type(found: Found) -> str:
+    """The resource type that the body of a row has, where it has one."""
+    return found.type if found.interaction.body == "resource" else "Parameters"
 
 
 def call_of(request: Request, clinic: Clinic, access: Access, found: Found) -> Call:
@@ -109,7 +116,7 @@ def call_of(request: Request, clinic: Clinic, access: Access, found: Found) -> C
     if body == "patch":
         return replace(call, body=patches.Patch(negotiate.media_type(request.headers), parsed))
     if body in ("resource", "parameters"):
-        check_resource(clinic.server, parsed, found.type if body == "resource" else "Parameters")
+        check_resource(clinic.server, parsed, body_type(found))
     elif body == "any" and not isinstance(parsed, dict):
         raise BadRequest("The body must be a resource: a JSON object with a resourceType.", code="structure")
     elif body == "bundle" and (not isinstance(parsed, dict) or parsed.get("resourceType") != "Bundle"):

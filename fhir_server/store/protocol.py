@@ -182,8 +182,14 @@ class Unit(Protocol):
         In a Unit that may write, what was committed before it stands in its chain after this, up to some thousands.
         """
 
-    async def chained(self, chain: str, after: int, count: int) -> Sequence["Chained"]:
-        """Entries of a chain after a number, in its order."""
+    async def strays(self, count: int) -> Sequence[str]:
+        """The ids of entries that `audited` gives and no registered writer's chain has, `count` at most.
+
+        Of each such chain the first at least. While a writer begins, it may be one of them for a moment.
+        """
+
+    async def chained(self, chain: str, after: int | None, count: int) -> Sequence["Chained"]:
+        """Entries of a chain after a number, in its order; None: from the first that is there, whatever its number."""
 
     async def hashes(self, chain: str, after: int, upto: int) -> Sequence[bytes]:
         """The hashes of a chain's entries after a number, up to another."""

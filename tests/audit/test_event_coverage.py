@@ -40,7 +40,7 @@ def _subtype(row: Interaction) -> str:
     return "create" if row.transaction else "operation" if row.name[:1] == "$" else row.name
 
 
-def _events() -> dict[str, Event]:
+def events_of_every_kind() -> dict[str, Event]:
     """Every interaction and kind, succeeded, refused and failed."""
     made = {}
     for name, row in {_subtype(row): row for row in TABLE}.items():
@@ -74,26 +74,26 @@ def test_every_row_of_the_table_is_audited(row: object) -> None:
 def test_every_event_is_its_golden_one() -> None:
     """Fixed time and ids: the whole resource. `python -m tests.audit.test_event_coverage` writes them anew."""
     golden = json.loads(GOLDEN.read_text())
-    rendered = {name: audit_event(event, "r1-1", BASE) for name, event in _events().items()}
+    rendered = {name: audit_event(event, "r1-1", BASE) for name, event in events_of_every_kind().items()}
     assert rendered.keys() == golden.keys()
     for name, event in rendered.items():
         assert event == golden[name], name
 
 
-@pytest.mark.parametrize("name", sorted(_events()))
+@pytest.mark.parametrize("name", sorted(events_of_every_kind()))
 def test_every_event_keeps_the_rules_of_balp(name: str) -> None:
     """The digest's rules: layout, agents, entities, and the pattern that each claims."""
-    assert balp.faults(audit_event(_events()[name], "r1-1", BASE)) == []
+    assert balp.faults(audit_event(events_of_every_kind()[name], "r1-1", BASE)) == []
 
 
 def test_every_event_has_the_structure_of_r4() -> None:
     structure = Structure(definitions.load())
-    for name, event in _events().items():
+    for name, event in events_of_every_kind().items():
         assert structure.check(audit_event(event, "r1-1", BASE), expected_type="AuditEvent") == [], name
 
 
 def test_an_event_is_the_same_again_from_its_stored_form() -> None:
-    for event in _events().values():
+    for event in events_of_every_kind().values():
         assert from_entry(event.recorded, event.entry().body) == event
 
 
@@ -259,7 +259,7 @@ async def test_the_log_is_never_changed(clinic: Harness, method: str, path: str,
 
 def write_golden() -> None:
     """Write the golden events anew."""
-    rendered = {name: audit_event(event, "r1-1", BASE) for name, event in _events().items()}
+    rendered = {name: audit_event(event, "r1-1", BASE) for name, event in events_of_every_kind().items()}
     GOLDEN.write_text(json.dumps(rendered, indent=1, sort_keys=True) + "\n")
 
 

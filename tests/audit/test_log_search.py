@@ -1,11 +1,14 @@
 """Searching the log by every parameter of R4: each finds what a look at all entries finds; others are 400."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
+from fhir_server.audit.event import Event
 from profiles import definitions
+from tests.audit.test_event_coverage import NOW, events_of_every_kind
 from tests.harness import DAY, SECRET, Harness, ids, issue, to_status
 
 Resource = dict[str, Any]
@@ -118,6 +121,57 @@ async def test_every_parameter_finds_what_a_look_at_all_finds(clinic: Harness) -
         found = [event["id"] for event in await _found(clinic, f"{query}&_sort=date") if event["id"] in here]
         if found != [event["id"] for event in everything if means(event)]:
             wrong.append((query, len(found), sum(map(means, everything))))
+    assert wrong == [], wrong
+
+
+# Kinds that the golden events have not: nobody known, a rule that a client or a patient set, a Patient that was looked
+# for and not found, one who acts for another, one appointment within another's journey.
+MORE = (
+    Event("read", "R", "4", NOW, entity="Patient/nobody", description="404 not-found"),
+    Event("update", "U", "0", NOW, "portal", "Patient/ben", entity="Slot/s/_history/2", patients=("anna",), booking="b",
+          rule="by Schedule/x/_history/1 and HealthcareService/s1/_history/2", rule_author="admin Patient/eve"),
+    Event("update", "U", "0", NOW, "anonymous", correlation="j", booking="b", patients=("anna", "ben"),
+          entity="Patient/ben/_history/7"),
+)  # fmt: skip
+
+
+def _queries(event: Resource) -> set[str]:
+    """Every search for somebody or something that an AuditEvent shows."""
+    queries = set()
+    named = [("agent", agent["who"]) for agent in event["agent"]]
+    named += [("entity", entity["what"]) for entity in event.get("entity", ()) if "what" in entity]
+    for parameter, what in named:
+        if "reference" in what:
+            reference = what["reference"].partition("/_history/")[0]
+            queries |= {f"{parameter}={reference}", f"{parameter}={reference.partition('/')[2]}"}
+            if reference.startswith("Patient/"):
+                queries |= {f"patient={reference}", f"patient={reference.partition('/')[2]}"}
+        if "identifier" in what:
+            queries.add(f"{parameter}:identifier={what['identifier']['value']}")
+    ties = [e["what"]["identifier"]["value"] for e in event.get("entity", ()) if e["type"]["code"] == "correlation"]
+    return queries | {f"correlation={tie}" for tie in ties}
+
+
+@pytest.mark.requirement("R-C.3", "R-10.7")
+async def test_everybody_and_everything_that_is_shown_is_found(harness: Harness) -> None:
+    """Events of every kind: a search for what one names finds just those that name it, whatever index leads there."""
+    made = [*events_of_every_kind().values(), *MORE]
+    shown: dict[str, set[str]] = {}
+    for n, event in enumerate(made):
+        recorded = replace(event, recorded=NOW + n)
+        if n % 2:
+            await harness.parts.store.record("demo", [recorded.entry()])
+        else:
+            await harness.run(lambda unit, event=recorded: unit.audit(event.entry()), write=True)
+    for event in await _found(harness, f"date=lt{harness.at(0)}"):
+        for query in _queries(event):
+            shown.setdefault(query, set()).add(event["id"])
+    assert len(set.union(*shown.values())) == len(made)
+    wrong = []
+    for query, ids_ in shown.items():
+        found = {event["id"] for event in await _found(harness, f"{query}&date=lt{harness.at(0)}")}
+        if found != ids_:
+            wrong.append((query, len(found), len(ids_)))
     assert wrong == [], wrong
 
 

@@ -21,6 +21,7 @@ from fhir_server.store.chain import link
 from fhir_server.store.protocol import Chained, Sealed, Unit
 from fhir_server.store.sqlite.names import Names
 from fhir_server.store.sqlite.pack import unpack
+from fhir_server.store.sqlite.schema import AUDIT_MIGRATIONS, connect
 from fhir_server.store.sqlite.store import SqliteStore
 
 COUNT = 1_000
@@ -250,6 +251,33 @@ async def test_changes_on_disk_are_named(
     """The whole way from the files."""
     _edit(sealed_log, *statements)
     assert await _faults(sealed_log, reopened) == [fault]
+
+
+@pytest.mark.parametrize("number", [0, -7, -(1 << 63)])
+async def test_an_entry_before_the_first_is_found(sealed_log: Log, reopened: SqliteStore, number: int) -> None:
+    """A search shows it, so verification walks from the lowest number there is."""
+    _edit(sealed_log, f"INSERT INTO audit SELECT {number}, recorded, body, hash FROM audit WHERE number = 3")
+    assert await _faults(sealed_log, reopened) == [f"r1-{number} was inserted or moved"]
+
+
+@pytest.mark.parametrize("name", ["audit-77.db", "audit-x.db", "audit-more.db"])
+async def test_a_file_of_no_writer_is_found(sealed_log: Log, reopened: SqliteStore, name: str) -> None:
+    """A search takes every file that is there. One without entries is of a process that has just begun, or died."""
+    folder = sealed_log.folder / "tenants/demo"
+    chain = "r" + name.removeprefix("audit-").removesuffix(".db")
+    connect(folder / name, AUDIT_MIGRATIONS).close()
+    assert await _faults(sealed_log, reopened) == []
+    _edit(
+        sealed_log, f"ATTACH '{folder}/audit-1.db' AS whole", "INSERT INTO audit SELECT * FROM whole.audit", file=name
+    )
+    assert await _faults(sealed_log, reopened) == [f"{chain}-1 stands in no chain of a registered writer"]
+    _edit(sealed_log, f"INSERT INTO audit_writer VALUES ('{chain}')", file="clinic.db")
+    assert await _faults(sealed_log, reopened) == [f"{chain}-1 is not what was recorded"]
+
+
+async def test_a_writer_that_is_struck_off_is_found(sealed_log: Log, reopened: SqliteStore) -> None:
+    _edit(sealed_log, "DELETE FROM audit_writer WHERE chain = 'c'", file="clinic.db")
+    assert await _faults(sealed_log, reopened) == ["c-1 stands in no chain of a registered writer"]
 
 
 async def test_a_missing_chain_file_shows(sealed_log: Log) -> None:

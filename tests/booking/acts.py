@@ -28,6 +28,7 @@ Resource = dict[str, Any]
 # a and b overlap, on two schedules of dr-lee, one of them as a role; c and q overlap, both dr-kim's; g takes two.
 SLOTS = ("a", "b", "c", "g", "q")
 CAPACITY = {"a": 1, "b": 1, "c": 1, "g": 2, "q": 1}
+BRINGS = {"a": "Practitioner/dr-lee", "b": "Practitioner/dr-lee"} | dict.fromkeys("cgq", "Practitioner/dr-kim")
 STATUSES = ("pending", "booked", "booked", "arrived", "checked-in", "fulfilled", "noshow", "cancelled", "waitlist",
             "entered-in-error", "proposed")  # fmt: skip
 CALLERS = ("dr-lee", "dr-kim", "sam", "sam", "anna", "ben", "anna-on-website", "website", "backend", "admin", "root",
@@ -106,7 +107,10 @@ class Acting:
             return await self.harness.create(self._new("proposed", act.caller[:4].strip("-"), act.slot), act.caller)
         caller = act.caller if act.caller in ("website", "anonymous") else "anonymous"
         headers = {"Idempotency-Key": f"k{act.n}"} if act.n % 2 else {}
-        return await self.harness.create(proposal(act.slot), caller, headers=headers)
+        made = proposal(act.slot)
+        if act.n % 5 == 0:  # and says for the practitioner that they will not come
+            made["participant"].append({"actor": {"reference": BRINGS[act.slot]}, "status": "declined"})
+        return await self.harness.create(made, caller, headers=headers)
 
     async def make(self, act: Act) -> httpx.Response:
         """An appointment of staff: with slots, or with a time only; perhaps on condition that there is none."""
@@ -126,13 +130,22 @@ class Acting:
         reason = {"cancelationReason": {"text": "not possible"}} if act.status == "cancelled" else {}
         return await self._change(act, {"status": act.status} | reason)
 
+    async def decline(self, act: Act) -> httpx.Response | None:
+        """Somebody says of one who takes part that they do not."""
+        current = await self._read(act)
+        if current is None:
+            return None
+        parts = current["participant"]
+        declined = {n: part | {"status": "declined"} for n, part in enumerate(parts) if n == act.n % len(parts)}
+        return await self._change(act, {"participant": [declined.get(n, part) for n, part in enumerate(parts)]})
+
     async def rebook(self, act: Act) -> httpx.Response | None:
         """To another slot."""
         return await self._change(act, {"slot": [{"reference": f"Slot/{act.slot}"}]}, without=("start", "end"))
 
     async def override(self, act: Act) -> httpx.Response | None:
         """Booked in spite of a conflict, with a reason."""
-        reason = {"url": own.OVERRIDE, "valueString": "an emergency"}
+        reason = {"url": own.OVERRIDE, "valueString": f"emergency {act.n}"}
         return await self._change(act, {"status": "booked", "extension": [reason]})
 
     async def hold(self, act: Act) -> httpx.Response | None:
@@ -285,7 +298,8 @@ def _replacing(name: str, value: str) -> Resource:
 
 
 ACTS: Mapping[str, Callable[[Acting, Act], Awaitable[httpx.Response | None]]] = {
-    "propose": Acting.propose, "make": Acting.make, "move": Acting.move, "rebook": Acting.rebook,
+    "propose": Acting.propose, "make": Acting.make, "move": Acting.move,
+    "decline": Acting.decline, "rebook": Acting.rebook,
     "override": Acting.override, "hold": Acting.hold, "book": Acting.book, "reschedule": Acting.reschedule,
     "cancel": Acting.cancel, "offer": Acting.offer, "answer": Acting.answer, "turn slot": Acting.turn_slot,
     "delete": Acting.delete, "take both": Acting.take_both, "merge": Acting.merge, "sweep": Acting.sweep,

@@ -21,7 +21,7 @@ from fhir_server.fhir import json
 from fhir_server.search.dates import interval
 from fhir_server.search.plan import Query
 from fhir_server.store.protocol import HistoryQuery, Stored, Unit
-from tests.booking.acts import ACTS, CALLERS, CAPACITY, SLOTS, STATUSES, WAYS, Act, Acting, clinic_of
+from tests.booking.acts import ACTS, BRINGS, CALLERS, CAPACITY, SLOTS, STATUSES, WAYS, Act, Acting, clinic_of
 from tests.harness import MINUTE, STORES, make_harness
 
 # A role is its practitioner.
@@ -171,11 +171,11 @@ def _history_explains(id_: str, history: list[Stored], current: dict[str, Any] |
 
 
 def _nothing_overlaps(actor: str, theirs: list[dict[str, Any]]) -> None:
-    """But one slot within its capacity, for a provider; and a recorded override."""
+    """But one slot that brings them, within its capacity, for a provider; and a recorded override."""
     counted = [each for each in theirs if not _is_overridden(each)]
     for one, other in itertools.combinations(counted, 2):
         apart = _start(one) >= _end(other) or _start(other) >= _end(one)
-        shared = _slots(one) & _slots(other) and not actor.startswith("Patient/")
+        shared = any(BRINGS[slot.partition("/")[2]] == actor for slot in _slots(one) & _slots(other))
         assert apart or shared, f"{actor} is in two places"
 
 
@@ -193,7 +193,9 @@ async def _history(unit: Unit) -> list[Stored]:
 
 
 def _actors(appointment: dict[str, Any]) -> set[str]:
+    """Who takes part; those who come with its slots, whatever is said of them."""
     named = [p["actor"].get("reference", "") for p in appointment["participant"] if p["status"] != "declined"]
+    named += [BRINGS[slot.partition("/")[2]] for slot in _slots(appointment)]
     return {IS_REALLY.get(actor, actor) for actor in named if IS_REALLY.get(actor, actor).startswith(ONE_AT_A_TIME)}
 
 

@@ -100,7 +100,7 @@ async def test_a_service_and_a_building_are_shared_and_a_room_is_not(harness: Ha
     assert found == [200, 200, 200, 409]
 
 
-async def _import(harness: Harness, *resources: dict[str, Any]) -> list[str]:
+async def import_all(harness: Harness, *resources: dict[str, Any]) -> list[str]:
     writer = Writer(
         harness.parts.store, await harness.parts.clinics.get("demo"), Command("import", "somebody", "1"), "import"
     )
@@ -112,7 +112,7 @@ async def _import(harness: Harness, *resources: dict[str, Any]) -> list[str]:
 async def test_imported_appointments_take_their_schedules_actors_time(two: Harness) -> None:
     """The participants stay as they came; whose time is taken is noted beside them, and only the server writes it."""
     came = appointment("old", "booked", "anna", "r", start=two.at(2 * DAY), end=two.at(2 * DAY + 30 * MINUTE))
-    assert await _import(two, came) == []
+    assert await import_all(two, came) == []
     stored = await two.stored("Appointment/old")
     assert stored["participant"] == came["participant"]
     refused = await two.patch(await _proposed(two, "p"), to_status("booked"))
@@ -121,7 +121,7 @@ async def test_imported_appointments_take_their_schedules_actors_time(two: Harne
     # Another import at the same time is refused too, and so is one that names the role alone.
     other = appointment("new", "booked", "ben", start=two.at(2 * DAY), end=two.at(2 * DAY + HOUR))
     other["participant"].append({"actor": {"reference": "PractitionerRole/role"}, "status": "accepted"})
-    assert any("Practitioner/dr-lee is already booked" in reason for reason in await _import(two, other))
+    assert any("Practitioner/dr-lee is already booked" in reason for reason in await import_all(two, other))
     # A client cannot take the note away.
     await two.put({name: value for name, value in stored.items() if name != "extension"}, "sam")
     assert (await two.patch(await _proposed(two, "p"), to_status("booked"))).status_code == 409

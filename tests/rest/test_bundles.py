@@ -1,5 +1,6 @@
 """batch and transaction (FHIR R4 http.html#transaction, #trules)."""
 
+import base64
 from typing import Any
 
 import pytest
@@ -121,6 +122,19 @@ async def test_conditional_entries_and_references_find_what_is_there(harness: Ha
     assert subjects == [names[0], names[0], names[3]]
 
 
+@pytest.mark.parametrize("type_", ["transaction", "batch"])
+async def test_only_the_first_question_mark_of_a_condition_separates(harness: Harness, type_: str) -> None:
+    """RFC 3986 §3.4: what stands after a second one is no condition of its own."""
+    await harness.put({"resourceType": "Patient", "id": "victim", "name": [{"family": "Victim"}]})
+    value = "http://h/?family=Victim"
+    sent = {"resourceType": "Patient", "identifier": [{"value": value}]}
+    put = await send(harness, entry("PUT", f"Patient?identifier={value}", sent), type_=type_)
+    post = await send(harness, entry("POST", "Patient", sent, ifNoneExist=f"Patient?identifier={value}"), type_=type_)
+    assert statuses(put) + statuses(post) == ["201", "200"], put.text + post.text
+    assert put.json()["entry"][0]["response"]["location"] == post.json()["entry"][0]["response"]["location"]
+    assert (await harness.stored("Patient/victim"))["meta"]["versionId"] == "1"
+
+
 async def test_one_condition_twice_makes_one_resource(harness: Harness) -> None:
     made = await send(
         harness,
@@ -181,6 +195,49 @@ async def test_transaction_is_all_or_nothing(
         assert [event.outcome for event in of_entry] == ["4"] * (name in OF_AN_ENTRY)
 
 
+_ONE, _NEW = "identifier=urn:mrn|1", "identifier=urn:mrn|77"
+OVERLAPS: list[tuple[list[Resource], int]] = [
+    ([entry("DELETE", f"Patient?{_ONE}"), entry("POST", "Patient", person("2"), ifNoneExist=_NEW)], 200),  # control
+    ([entry("PUT", f"Patient?{_NEW}", person("77")), entry("PUT", f"Patient?{_ONE}", person("1"))], 200),  # control
+    ([entry("DELETE", "Patient/x"), entry("POST", "Patient", person("1"), P, ifNoneExist=_ONE),
+      entry("POST", "Observation", observation(P))], 400),
+    ([entry("POST", "Patient", person("1"), P, ifNoneExist=_ONE), entry("DELETE", f"Patient?{_ONE}")], 400),
+    ([entry("DELETE", f"Patient?{_ONE}"), entry("PUT", "Patient/x", person(id="x"))], 400),
+    ([entry("DELETE", f"Patient?{_ONE}"), entry("PUT", f"Patient?{_ONE}", person("1"))], 400),
+    ([entry("DELETE", f"Patient?{_ONE}"), entry("DELETE", "Patient/x")], 400),
+    ([entry("DELETE", f"Patient?{_ONE}"), entry("DELETE", "Patient?identifier=1")], 400),
+    ([entry("PUT", f"Patient?{_NEW}", person("77")), entry("PUT", f"Patient?{_NEW}", person("77"))], 412),
+    ([entry("PUT", f"Patient?{_NEW}", person("77")), entry("PUT", "Patient?identifier=77", person("77"))], 412),
+    ([entry("PUT", f"Patient?{_NEW}", person("77")), entry("POST", "Patient", person("77"), ifNoneExist=_NEW)], 412),
+    ([entry("POST", "Patient", person("77")),
+      entry("PATCH", f"Patient?{_NEW}", {"resourceType": "Parameters"})], 404),
+    ([entry("DELETE", "Organization/o"),
+      entry("POST", "Patient", person("1"), ifNoneExist="organization.name=O")], 412),
+    ([entry("DELETE", "Colour?name=red")], 404),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("entries", "status"), OVERLAPS)
+async def test_identities_do_not_overlap(harness: Harness, entries: list[Resource], status: int) -> None:
+    """http.html#trules: resolved identities too; a transaction where any overlap fails, and does nothing."""
+    await harness.put({"resourceType": "Organization", "id": "o", "name": "O"})
+    await harness.put(person("1", id="x", managingOrganization={"reference": "Organization/o"}))
+    before = await harness.versions()
+    answer = await send(harness, *entries)
+    assert answer.status_code == status, answer.text
+    if status != 200:
+        assert answer.json()["issue"][0]["expression"][0].startswith("Bundle.entry[")
+        assert await harness.versions() == before
+
+
+async def test_a_conditional_delete_in_a_transaction_has_its_limit(harness: Harness) -> None:
+    for _ in range(2):
+        await harness.create(person("1"))
+    answer = await send(harness, entry("DELETE", f"Patient?{_ONE}"))
+    assert (answer.status_code, answer.json()["issue"][0]["code"]) == (412, "multiple-matches")
+    assert await harness.versions() == 2
+
+
 async def test_batch_answers_each_entry_for_itself(harness: Harness) -> None:
     made = await send(
         harness,
@@ -202,6 +259,39 @@ async def test_batch_answers_each_entry_for_itself(harness: Harness) -> None:
     assert sorted(outcomes) == ["0", "0", "0", "4", "4", "4"]
 
 
+_UNSOUND_META = {"code": "ok", "bogus": {"q": 1}}
+
+
+@pytest.mark.parametrize("type_", ["batch", "transaction"])
+@pytest.mark.parametrize(
+    ("url", "resource", "statuses_"),
+    [
+        ("Patient/a/$meta-add", {"resourceType": "Parameters", "parameter": [
+            {"name": "meta", "valueMeta": {"tag": [{"code": "ok"}]}}]}, (200,)),  # the positive control
+        ("Patient/a/$meta-add", {"resourceType": "Parameters", "parameter": [
+            {"name": "meta", "valueMeta": {"tag": [_UNSOUND_META]}}]}, (422,)),
+        ("Patient/a/$meta-add", {"resourceType": "Parameters", "parameter": [
+            {"name": "meta", "valueMeta": "x"}]}, (422,)),
+        ("Patient/a/$meta-add", {"resourceType": "Parameters", "parameter": 5}, (422,)),
+        ("Patient/a/$meta-add", {"resourceType": "Patient"}, (400,)),
+        ("Patient", "abc", (400, 422)),
+        ("Patient", [1], (400, 422)),
+        ("Patient", 5, (400, 422)),
+        ("Patient/$validate", 5, (400, 422)),
+    ],
+)  # fmt: skip
+async def test_bodies_of_entries_are_checked(
+    harness: Harness, type_: str, url: str, resource: Any, statuses_: tuple[int, ...]
+) -> None:
+    """An entry is refused for what the same request alone is refused for."""
+    await harness.put(person(id="a"))
+    answer = await send(harness, {"request": {"method": "POST", "url": url}, "resource": resource}, type_=type_)
+    one = int(statuses(answer)[0]) if answer.status_code == 200 else answer.status_code
+    assert one in statuses_, answer.text
+    if one != 200:
+        assert await harness.versions() == 1
+
+
 async def test_entries_have_the_callers_grants(clinic: Harness) -> None:
     """Every entry asks for its own grant: a batch tells each refusal, a transaction does nothing at all."""
     entries = (entry("GET", "Slot"), entry("GET", "Patient/anna"), entry("POST", "Patient", person()))
@@ -221,6 +311,59 @@ async def test_patch_and_prefer_in_a_transaction(harness: Harness) -> None:
     made = await send(harness, entry("PATCH", "Patient/a", patch), headers={"Prefer": "return=representation"})
     assert statuses(made) == ["200"], made.text
     assert made.json()["entry"][0]["resource"]["active"] is True
+
+
+def _binary(data: bytes, type_: str = "application/json-patch+json") -> Resource:
+    return {"resourceType": "Binary", "contentType": type_, "data": base64.b64encode(data).decode()}
+
+
+async def test_a_patch_that_is_none_is_refused_for_itself(harness: Harness) -> None:
+    """In a batch the other entries are done; in a transaction the refusal names the entry."""
+    await harness.put(person(id="a"))
+    unsound: list[tuple[Any, str]] = [
+        (_binary(b"{"), "400"),
+        (_binary(b"<diff", "application/xml-patch+xml"), "400"),
+        (_binary(b"[]", "image/png"), "415"),
+        ({**_binary(b"[]"), "data": "?"}, "400"),
+        (5, "400"),
+    ]
+    entries = [entry("PATCH", "Patient/a", patch) for patch, _ in unsound]
+    made = await send(harness, entry("POST", "Patient", person()), *entries, type_="batch")
+    assert made.status_code == 200, made.text
+    assert statuses(made) == ["201", *(status for _, status in unsound)]
+    versions = await harness.versions()
+    for each, (_, status) in zip(entries, unsound, strict=True):
+        refused = await send(harness, entry("POST", "Patient", person()), each)
+        assert refused.status_code in (int(status), 422)  # 422: the Bundle is checked first
+        assert refused.json()["issue"][0]["expression"][0].startswith("Bundle.entry[1]")
+    assert await harness.versions() == versions
+
+
+async def test_links_in_a_fhirpath_patch_are_rewritten(harness: Harness) -> None:
+    """http.html#trules: the Parameters of a patch are a resource of the Bundle like any other."""
+    await harness.put(person(id="a"))
+    await harness.put({"resourceType": "Practitioner", "id": "doc", "identifier": [{"value": "d"}]})
+    values: Resource = {
+        "managingOrganization": {"valueReference": {"reference": O}},
+        "generalPractitioner": {"valueReference": {"reference": "Practitioner?identifier=d"}},
+        "extension": {"part": [{"name": "url", "valueUri": "urn:link"}, {"name": "valueUri", "valueUri": O}]},
+    }
+    parts = [
+        [{"name": "type", "valueCode": "add"}, {"name": "path", "valueString": "Patient"},
+         {"name": "name", "valueString": name}, {"name": "value", **value}] for name, value in values.items()
+    ]  # fmt: skip
+    patch = {"resourceType": "Parameters", "parameter": [{"name": "operation", "part": part} for part in parts]}
+    made = await send(
+        harness,
+        entry("POST", "Organization", {"resourceType": "Organization", "name": "O"}, O),
+        entry("PATCH", "Patient/a", patch),
+    )
+    assert statuses(made) == ["201", "200"], made.text
+    name = made.json()["entry"][0]["response"]["location"].split("/fhir/")[1].split("/_")[0]
+    stored = await harness.stored("Patient/a")
+    assert stored["managingOrganization"] == {"reference": name}
+    assert stored["generalPractitioner"] == [{"reference": "Practitioner/doc"}]
+    assert stored["extension"] == [{"url": "urn:link", "valueUri": name}]
 
 
 @pytest.mark.parametrize(("body", "status"), [({"resourceType": "Bundle", "type": "batch"}, 200),

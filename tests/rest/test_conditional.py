@@ -34,6 +34,23 @@ async def test_conditional_create_makes_one_and_then_finds_it(harness: Harness) 
     assert [(e.subtype, e.action) for e in await harness.events()] == [("create", "C"), ("read", "R")]
 
 
+async def test_only_the_first_question_mark_separates(harness: Harness) -> None:
+    """RFC 3986 §3.4: a query may have a `?` in it; what stands after it is no condition of its own."""
+    victim = await harness.create({"resourceType": "Patient", "name": [{"family": "Victim"}]})
+    value, there = "http://h/?family=Victim", person("1", identifier=[{"value": "http://h/?family=Victim"}])
+    conditions = (f"identifier={value}", f"Patient?identifier={value}", f"?identifier={value}")
+    made = [await _create(harness, there, condition) for condition in conditions]
+    assert [answer.status_code for answer in made] == [201, 200, 200]
+    put = await harness.send("PUT", f"Patient?identifier={value}", "admin", json_=there)
+    assert (put.status_code, put.json()["id"]) == (200, made[0].json()["id"])
+    assert (await harness.get(f"Patient/{victim.json()['id']}", "admin")).json() == victim.json()
+
+
+async def test_condition_is_utf_8(harness: Harness) -> None:
+    assert (await _create(harness, person("9"), "identifier=%FF")).status_code == 400
+    assert await harness.versions() == 0
+
+
 async def test_several_matches_are_412_and_change_nothing(harness: Harness) -> None:
     for _ in range(2):
         await harness.create(person("1"))
@@ -90,6 +107,22 @@ async def test_conditional_update(harness: Harness) -> None:
     assert taken.status_code == 409
     stale = await harness.send("PUT", url, "admin", json_=person("1"), headers={"If-Match": 'W/"1"'})
     assert stale.status_code == 412
+
+
+@pytest.mark.parametrize("tag", ['W/"3"', "*"])
+@pytest.mark.parametrize("more", [{}, {"id": "two"}])
+async def test_if_match_of_a_conditional_update_that_finds_nothing(
+    harness: Harness, tag: str, more: dict[str, str]
+) -> None:
+    """RFC 9110 §13.1.1: it holds for no resource that is not there; in a transaction too."""
+    url, body = "Patient?identifier=urn:mrn|2", person("2", **more)
+    sent = await harness.send("PUT", url, "admin", json_=body, headers={"If-Match": tag})
+    one = {"request": {"method": "PUT", "url": url, "ifMatch": tag}, "resource": body}
+    whole = {"resourceType": "Bundle", "type": "transaction", "entry": [one]}
+    done = await harness.send("POST", "", "admin", json_=whole)
+    assert (sent.status_code, done.status_code) == (412, 412)
+    assert done.json()["issue"][0]["expression"] == ["Bundle.entry[0]"]
+    assert await harness.versions() == 0
 
 
 async def test_conditional_patch(harness: Harness) -> None:

@@ -19,6 +19,7 @@ PATIENT: dict[str, Any] = {
     "name": [{"family": "Muster", "given": ["A"]}],
     "deceasedBoolean": False,
 }
+EXTENSION = {"url": "urn:e", "valueString": "of B"}
 
 
 def operation(kind: str, path: str, **parts: Any) -> dict[str, Any]:
@@ -46,6 +47,16 @@ CASES: tuple[tuple[dict[str, Any], str, Any], ...] = (
     (operation("insert", "Patient.identifier", index=1, value={"valueIdentifier": {"value": "n"}}),
      "identifier.1", {"value": "n"}),
     (operation("move", "Patient.identifier", source=0, destination=2), "identifier.2.system", "urn:a"),
+    (operation("replace", "Patient.deceased", value={"valueDateTime": "2020"}), "deceasedDateTime", "2020"),
+    (operation("replace", "Patient.deceased", value={"valueDateTime": "2020"}), "deceasedBoolean", None),
+    (operation("replace", "Patient.deceased.ofType(boolean)", value={"valueDateTime": "2020"}),
+     "deceasedDateTime", "2020"),
+    (operation("add", "Patient", name="multipleBirth", value={"valueInteger": 2}), "multipleBirthInteger", 2),
+    (operation("add", "Patient", name="extension", value={"part": [
+        {"name": "url", "valueUri": "urn:x"}, {"name": "value", "valueCode": "c"}]}),
+     "extension", [{"url": "urn:x", "valueCode": "c"}]),
+    (operation("add", "Patient", name="birthDate", value={"_valueDate": {"extension": [EXTENSION]}}),
+     "_birthDate", {"extension": [EXTENSION]}),
 )  # fmt: skip
 
 
@@ -84,6 +95,20 @@ REFUSED: tuple[tuple[Any, int], ...] = (
     (operation("replace", "Patient.active", value={"valueString": "yes"}), 422),
     (operation("replace", "Patient.id", value={"valueId": "y"}), 400),
     (operation("replace", "Patient.name.trace('x')", value={"valueString": "y"}), 422),
+    (operation("replace", "Patient.name[0]family", value={"valueString": "y"}), 422),
+    (operation("replace", "Patientname[0].family", value={"valueString": "y"}), 422),
+    (operation("replace", "Patient.name.[0].family", value={"valueString": "y"}), 422),
+    (operation("delete", "Patient"), 422),
+    (operation("replace", "Patient", value={"valueString": "y"}), 422),
+    (operation("move", "Patient", source=0, destination=0), 422),
+    (operation("add", "Patient", name="deceased", value={"valueDateTime": "2020"}), 422),
+    (operation("add", "Patient", name="deceased", value={"valueQuantity": {"value": 1}}), 422),
+    (operation("replace", "Patient.deceased", value={"valueString": "no"}), 422),
+    ({"resourceType": "Parameters", "parameter": 5}, 422),
+    ({"resourceType": "Parameters", "parameter": [5]}, 422),
+    ({"resourceType": "Parameters", "parameter": [{"name": "operation", "part": 5}]}, 422),
+    ({"resourceType": "Parameters", "parameter": [{"name": "operation", "part": [5]}]}, 422),
+    ({"resourceType": "Parameters", "parameter": [{"name": "operation", "part": [{"name": 5}]}]}, 422),
 )
 
 
@@ -94,6 +119,44 @@ async def test_fhirpath_patch_that_does_not_fit(harness: Harness, patch: Any, st
     answer = await harness.send("PATCH", "Patient/x", "admin", json_=patch, headers=headers)
     assert answer.status_code == status, answer.text
     assert (await harness.stored("Patient/x"))["meta"]["versionId"] == "1"
+
+
+_OF_B = {"extension": [EXTENSION]}
+PRIMITIVES: tuple[tuple[dict[str, Any], Any, Any], ...] = (
+    (operation("move", "Patient.name[0].given", source=0, destination=1), ["B", "A"], [_OF_B, None]),
+    (operation("delete", "Patient.name[0].given[0]"), ["B"], [_OF_B]),
+    (operation("delete", "Patient.name[0].given[1]"), ["A"], None),
+    (operation("insert", "Patient.name[0].given", index=0, value={"valueString": "C"}),
+     ["C", "A", "B"], [None, None, _OF_B]),
+    (operation("add", "Patient.name[0]", name="given", value={"valueString": "C"}),
+     ["A", "B", "C"], [None, _OF_B, None]),
+    (operation("replace", "Patient.name[0].given[1]", value={"valueString": "C"}), ["A", "C"], None),
+    (operation("replace", "Patient.name[0].given[0]", value={"valueString": "C", "_valueString": _OF_B}),
+     ["C", "B"], [_OF_B, _OF_B]),
+)  # fmt: skip
+
+
+@pytest.mark.parametrize(("patch", "given", "beside"), PRIMITIVES)
+async def test_a_primitive_and_its_extensions_change_as_one(
+    harness: Harness, patch: dict[str, Any], given: Any, beside: Any
+) -> None:
+    """json.html#primitive: `_given` is a part of `given`."""
+    await harness.put({**PATIENT, "name": [{"given": ["A", "B"], "_given": [None, _OF_B]}]})
+    headers = {"Content-Type": "application/fhir+json"}
+    answer = await harness.send("PATCH", "Patient/x", "admin", json_=patch, headers=headers)
+    assert answer.status_code == 200, answer.text
+    name = answer.json()["name"][0]
+    assert (name["given"], name.get("_given")) == (given, beside)
+
+
+async def test_deleting_a_primitive_deletes_its_extensions(harness: Harness) -> None:
+    await harness.put({**PATIENT, "birthDate": "2000", "_birthDate": _OF_B, "_gender": _OF_B})
+    headers = {"Content-Type": "application/fhir+json"}
+    for path, members in (("birthDate", ("birthDate", "_birthDate")), ("gender", ("_gender",))):
+        patch = operation("delete", f"Patient.{path}")
+        answer = await harness.send("PATCH", "Patient/x", "admin", json_=patch, headers=headers)
+        assert answer.status_code == 200, answer.text
+        assert not set(members) & set(answer.json())
 
 
 MERGES: tuple[tuple[Any, int, str, Any], ...] = (

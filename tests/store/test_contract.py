@@ -10,6 +10,7 @@ from fhir_server import tasks
 from fhir_server.fhir.errors import BadRequest, Conflict, NotFound
 from fhir_server.search.plan import Query
 from fhir_server.store import forgetting
+from fhir_server.store.chain import link
 from fhir_server.store.protocol import (
     AuditEntry,
     AuditQuery,
@@ -399,6 +400,37 @@ async def test_a_reading_unit_audits_nothing(store: Store) -> None:
     with pytest.raises(Exception):  # noqa: B017 - how a store refuses is its own
         await read(store, lambda unit: unit.audit(entry(1)))
     assert await _audited(store) == []
+
+
+async def test_a_chain_that_is_purged_again_goes_on_where_it_stood(store: Store) -> None:
+    """The second purge finds nothing of a chain in which nothing was written since, and leaves it as it is."""
+    await store.record("demo", [entry(number) for number in range(1, 4)])
+    for _ in range(2):
+        [before] = [head for head in await write(store, lambda unit: unit.heads()) if head.number]
+        await write(store, lambda unit, chain=before.chain: unit.purge(chain, 3))
+        assert await _audited(store) == []
+        assert before in await write(store, lambda unit: unit.heads())
+    await store.record("demo", [entry(4)])
+    [after] = [head for head in await write(store, lambda unit: unit.heads()) if head.number]
+    assert (after.chain, after.number) == (before.chain, 4)
+    assert after.hash == link(before.hash, 4, 4, entry(4).body)
+
+
+async def test_a_chain_is_read_in_parts_and_whole(store: Store) -> None:
+    """After a number, or from the first that is there; what is recorded is no stray, also before it is chained."""
+    await store.record("demo", [entry(number) for number in range(1, 6)])
+    await write(store, lambda unit: unit.audit(entry(6)))
+    assert list(await read(store, lambda unit: unit.strays(9))) == []
+    chains = [head.chain for head in await write(store, lambda unit: unit.heads()) if head.number]
+    await write(store, lambda unit: unit.purge(chains[-1], 2))
+    for chain in chains:
+        every = [each.number for each in await read(store, lambda unit, c=chain: unit.chained(c, None, 9))]
+        assert every == [*range(3 if chain == chains[-1] else 1, every[-1] + 1)]
+        for after in range(-1, 7):
+            part = await read(store, lambda unit, c=chain, a=after: unit.chained(c, a, 2))
+            assert [each.number for each in part] == [number for number in every if number > after][:2]
+    assert sorted(each.recorded for each in await _audited(store)) == [3, 4, 5, 6]
+    assert list(await read(store, lambda unit: unit.strays(9))) == []
 
 
 # tenants

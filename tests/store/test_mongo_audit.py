@@ -99,6 +99,47 @@ async def test_what_was_done_to_a_sealed_log_is_found(store: MongoStore, clock: 
     assert (await verified(store)).faults == [expected[fault]]
 
 
+@pytest.mark.parametrize(
+    ("changes", "fault"),
+    [
+        ({"number": 0}, "rx-0 was inserted or moved"),
+        ({"number": -(1 << 40)}, f"rx-{-(1 << 40)} was inserted or moved"),
+        ({"number": 2}, "rx-2 "),
+        ({"number": 4}, "rx-4 "),
+        ({"number": 4.5}, "rx-4.5 was inserted or moved"),
+        ({"number": 6}, "rx-6 is not what was recorded"),
+        ({"number": "6"}, "rx-inserted stands in no chain of a registered writer"),
+        ({"number": None}, "rx-inserted stands in no chain of a registered writer"),
+        ({"type": "r1"}, "rx-inserted stands in no chain of a registered writer"),
+        ({"type": "r1", "unchained": True}, "rx-inserted stands in no chain of a registered writer"),
+    ],
+)
+async def test_what_is_inserted_is_found(
+    store: MongoStore, clock: SteppingClock, monkeypatch: pytest.MonkeyPatch, changes: dict[str, object], fault: str
+) -> None:
+    """Whatever a search shows stands in a chain, or waits to; also where a batch ends at an entry's double."""
+    await record(store, clock, 5)
+    await Sealer(store, clock).seal("demo")
+    entry = await store.database.audit.find_one({"tenant": "demo", "type": "rx", "number": 3})
+    assert entry is not None
+    del entry["_id"]
+    await store.database.audit.insert_one(entry | {"id": "rx-inserted", "key": entry["key"] + 1} | changes)
+    assert len(await audited(store)) == 6
+    for batch in (2, 3, 4, 2_000):
+        monkeypatch.setattr(whole, "BATCH", batch)
+        assert any(told.startswith(fault) for told in (await verified(store)).faults)
+
+
+async def test_a_chain_whose_head_is_gone_is_found(store: MongoStore, clock: SteppingClock) -> None:
+    await record(store, clock, 2)
+    await store.run("demo", lambda unit: unit.heads(), write=True)
+    assert (await verified(store)).is_whole
+    await store.database.head.delete_one({"tenant": "demo", "type": "chain", "id": "rx"})
+    first, second = [each.id for each in await audited(store)]
+    told = "stands in no chain of a registered writer"
+    assert (await verified(store)).faults == [f"{first} {told}", f"{second} {told}"]
+
+
 async def test_a_purge_leaves_a_chain_that_goes_on(store: MongoStore, clock: SteppingClock) -> None:
     await record(store, clock, 5)
     sealer = Sealer(store, clock)

@@ -11,6 +11,7 @@ All processes write into one chain, `OWN`. Chains that came from the embedded st
 """
 
 from collections.abc import Sequence
+from math import inf
 
 from pymongo import UpdateOne
 from pymongo.asynchronous.client_session import AsyncClientSession
@@ -86,9 +87,31 @@ class Log:
             end = {"$set": {"number": number, "hash": hash_}}
             await self._database.head.update_one(at, end, upsert=True, session=self._session)
 
-    async def chained(self, chain: str, after: int, count: int) -> Sequence[Chained]:
-        """Entries of a chain after a number, in its order."""
-        where = {"tenant": self._tenant, "type": chain, "number": {"$gt": after}}
+    async def strays(self, count: int) -> list[str]:
+        """Entries that neither stand in a chain that has a head, under a number, nor wait to be chained.
+
+        Each condition is a few stretches of an index, however long the log is: what has no number, and other types.
+        """
+        heads = self._database.head.find({"tenant": self._tenant, "type": "chain"}, session=self._session)
+        chains = [each["id"] async for each in heads]
+        no_number: Document = {"$not": {"$lte": inf}}
+        own: Document = {"type": OWN, "unchained": {"$ne": True}}
+        ids: list[str] = []
+        for where in (
+            {"type": {"$nin": [*chains, OWN]}},
+            {"type": {"$in": [chain for chain in chains if chain != OWN]}, "number": no_number},
+            own | {"number": no_number} if OWN in chains else own,
+        ):
+            found = self._database.audit.find(
+                {"tenant": self._tenant} | where, {"id": 1}, limit=count, hint="by_number", session=self._session
+            )
+            ids += [str(each["id"]) async for each in found]
+        return ids[:count]
+
+    async def chained(self, chain: str, after: int | None, count: int) -> Sequence[Chained]:
+        """Entries of a chain after a number, in its order; None: from the lowest number there is."""
+        where: Document = {"tenant": self._tenant, "type": chain}
+        where["number"] = {"$gt": after} if after is not None else {"$type": "number"}
         found = self._database.audit.find(where, sort=[("number", 1)], limit=count, session=self._session)
         return [Chained(each["number"], each["recorded"], each["body"], each["hash"]) async for each in found]
 

@@ -153,8 +153,12 @@ class MongoUnit:
             await self._log.extend()
         return await self._log.heads()
 
-    async def chained(self, chain: str, after: int, count: int) -> Sequence[Chained]:
-        """Entries of a chain after a number, in its order."""
+    async def strays(self, count: int) -> Sequence[str]:
+        """Entries that the chain of no registered writer has."""
+        return await self._log.strays(count)
+
+    async def chained(self, chain: str, after: int | None, count: int) -> Sequence[Chained]:
+        """Entries of a chain after a number, or all, in its order."""
         return await self._log.chained(chain, after, count)
 
     async def hashes(self, chain: str, after: int, upto: int) -> Sequence[bytes]:
@@ -177,13 +181,18 @@ class MongoUnit:
         return [Sealed(each["number"], each["body"], each["signature"], each["marks"]) async for each in found]
 
     async def purge(self, chain: str, upto: int) -> None:
-        """Remove a chain's entries up to a number: outside of the transaction, which so many would be too long for."""
-        where = {"tenant": self._tenant, "type": chain, "number": {"$lte": upto}}
-        fields = {"_id": 0, "id": 1, "number": 1, "hash": 1}
+        """Remove a chain's entries up to a number: outside of the transaction, which so many would be too long for.
+
+        The last goes first, so that what is left of a removal that was broken off follows where the chain began.
+        """
+        where: Document = {"tenant": self._tenant, "type": chain}
         entries = self._database.audit
-        while found := await entries.find(where, fields, sort=[("number", 1)], limit=_PURGED_TOGETHER).to_list():
-            purged = {"$set": {"purged": [found[-1]["number"], found[-1]["hash"]]}}
+        last = await entries.find_one(where | {"number": upto}, {"hash": 1})
+        if last is not None:
+            purged = {"$set": {"purged": [upto, last["hash"]]}}
             await self._database.head.update_one(self._at("chain", chain), purged)
+        where["number"] = {"$lte": upto}
+        while found := await entries.find(where, {"id": 1}, sort=[("number", -1)], limit=_PURGED_TOGETHER).to_list():
             await entries.bulk_write([DeleteOne(self._at(chain, each["id"])) for each in found])
 
     async def guard(self, *names: str) -> None:

@@ -82,19 +82,25 @@ def head(connection: apsw.Connection) -> tuple[int, bytes] | None:
 
 
 def purge(connection: apsw.Connection, upto: int) -> None:
-    """Remove entries for good, in an open transaction; the hash of the last of them stays."""
+    """Remove entries for good, in an open transaction; the hash of the last of them stays.
+
+    Where that one is gone an earlier purge removed it, and what `audit_purged` says is where the chain goes on.
+    """
+    last = connection.execute("SELECT number, hash FROM audit WHERE number = ?", (upto,)).fetchone()
+    if last is None:
+        return
     connection.execute("DELETE FROM audit_purged")
-    connection.execute("INSERT INTO audit_purged SELECT number, hash FROM audit WHERE number = ?", (upto,))
+    connection.execute("INSERT INTO audit_purged (number, hash) VALUES (?, ?)", last)
     connection.execute("DELETE FROM audit_recent WHERE number <= ?", (upto,))
     connection.execute("DELETE FROM audit_found WHERE block <= ? AND number <= ?", (upto >> found.BLOCK_BITS, upto))
     connection.execute("DELETE FROM audit WHERE number <= ?", (upto,))
 
 
-def chained(connection: apsw.Connection, names: Names, after: int, count: int) -> Sequence[Chained]:
+def chained(connection: apsw.Connection, names: Names, after: int | None, count: int) -> Sequence[Chained]:
     """Entries after a number, in the order of the chain; one that cannot be unpacked has None for a body."""
-    rows = connection.execute(
-        "SELECT number, recorded, body, hash FROM audit WHERE number > ? ORDER BY number LIMIT ?", (after, count)
-    )
+    where = "number > ?" if after is not None else "? IS NULL"
+    sql = f"SELECT number, recorded, body, hash FROM audit WHERE {where} ORDER BY number LIMIT ?"
+    rows = connection.execute(sql, (after, count))
     return [Chained(number, recorded, found.body_of(packed, names), hash_) for number, recorded, packed, hash_ in rows]
 
 

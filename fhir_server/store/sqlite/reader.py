@@ -46,8 +46,7 @@ class Reader:
 
     def audited(self, query: AuditQuery) -> list[Recorded]:
         """Entries of changes, reads and refusals, in the query's order."""
-        for path in self._folder.glob("audit-*.db"):
-            self._chain("r" + path.stem.removeprefix("audit-"))
+        self._open_all()
         lists = [found.entries(*opened, name, query) for name, opened in self._chains.items()]
         return list(heapq.merge(*lists, key=_order, reverse=not query.ascending))[: query.count]
 
@@ -63,8 +62,16 @@ class Reader:
         rows = self.clinic.execute("SELECT chain FROM audit_writer ORDER BY chain")
         return [self._head(str(name)) for (name,) in list(rows)]
 
-    def chained(self, name: str, after: int, count: int) -> Sequence[Chained]:
-        """Entries of a chain after a number; none of one that is not there."""
+    def strays(self, count: int) -> list[str]:
+        """The first entry of each file that belongs to no registered writer."""
+        self._open_all()
+        registered = {head.chain for head in self.heads()}
+        others = [(name, opened) for name, opened in sorted(self._chains.items()) if name not in registered]
+        first = AuditQuery(ascending=True, count=1)
+        return [each.id for name, opened in others for each in found.entries(*opened, name, first)][:count]
+
+    def chained(self, name: str, after: int | None, count: int) -> Sequence[Chained]:
+        """Entries of a chain after a number, or all; none of one that is not there."""
         opened = self._chain(name)
         return chain.chained(*opened, after, count) if opened is not None else ()
 
@@ -89,6 +96,10 @@ class Reader:
         """Close all connections."""
         for connection, _ in self._chains.values():
             connection.close()
+
+    def _open_all(self) -> None:
+        for path in self._folder.glob("audit-*.db"):
+            self._chain("r" + path.stem.removeprefix("audit-"))
 
     def _chain(self, name: str) -> tuple[apsw.Connection, Names] | None:
         if name not in self._chains:

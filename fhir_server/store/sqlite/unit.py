@@ -171,8 +171,13 @@ class SqliteUnit:
         self._settle()
         return self._reader.heads()
 
-    async def chained(self, chain: str, after: int, count: int) -> Sequence[Chained]:
-        """Entries of a chain after a number, in its order."""
+    async def strays(self, count: int) -> Sequence[str]:
+        """Entries that the chain of no registered writer has."""
+        self._settle()
+        return self._reader.strays(count)
+
+    async def chained(self, chain: str, after: int | None, count: int) -> Sequence[Chained]:
+        """Entries of a chain after a number, or all, in its order."""
         self._settle()
         return self._reader.chained(chain, after, count)
 
