@@ -8,7 +8,8 @@ from joserfc.jwk import KeySet
 
 from fhir_server.store.protocol import Unit
 from smart_auth import accounts, clients
-from tests.smart.site import ORIGIN, SECRET, Site
+from smart_auth.clients import Client
+from tests.smart.site import CALLBACK, ORIGIN, SECRET, Site
 
 FULL = "launch/patient openid fhirUser offline_access patient/Observation.rs patient/Patient.r"
 
@@ -343,3 +344,27 @@ async def test_a_constrained_scope_lets_only_matching_resources_through(site: Si
 async def test_a_constraint_that_cannot_be_enforced_is_refused(site: Site, query: str) -> None:
     got = await site.redirected(await site.browser.get(site.authorize_url(scope=f"patient/Observation.rs?{query}")))
     assert got["error"] == "invalid_scope"
+
+
+PLAIN_IN_CONSTRAINTS = " ".join(
+    f"patient/Observation.rs?code=http://x/scopes/{name}"
+    for name in ("offline_access", "online_access", "openid", "fhirUser", "profile")
+)
+
+
+@pytest.mark.requirement("R-6.3")
+async def test_the_value_of_a_constraint_is_no_scope(site: Site) -> None:
+    """A refresh or ID token is for the scope that asks for it, which the person sees and the client may ask for."""
+    plain = Client("plain", "public", "patient-portal", ("patient/Observation.rs",),
+                   ("authorization_code", "refresh_token"), (CALLBACK,))  # fmt: skip
+    await site.write(lambda unit: clients.save(unit, plain))
+    body = await site.tokens(client_id="plain", scope=PLAIN_IN_CONSTRAINTS)
+    assert body["scope"] == PLAIN_IN_CONSTRAINTS
+    assert {"refresh_token", "id_token"}.isdisjoint(body)
+
+
+@pytest.mark.parametrize("prefix", ["", "http://smarthealthit.org/fhir/scopes/"])
+async def test_plain_scopes_count_in_their_uri_form_too(site: Site, prefix: str) -> None:
+    named = " ".join(f"{prefix}{name}" for name in ("offline_access", "openid", "fhirUser"))
+    body = await site.tokens(scope=f"launch/patient patient/Observation.rs {named}")
+    assert {"refresh_token", "id_token"} <= body.keys()
