@@ -7,7 +7,7 @@ from typing import Any
 from fhir_server.fhir.clock import Micros
 from fhir_server.interactions.access import Agent
 from fhir_server.store.protocol import Unit
-from smart_auth import accounts, grants, id_tokens, protocol, scopes, sessions, tokens
+from smart_auth import accounts, grants, id_tokens, patients, protocol, scopes, sessions, tokens
 from smart_auth.accounts import Account
 from smart_auth.clients import PEOPLE, Client
 from smart_auth.errors import InvalidGrant, InvalidScope, OAuthError
@@ -108,6 +108,9 @@ async def _redeem(unit: Unit, services: Services, client: Client, found: Authori
     account = await accounts.load(unit, found.account)
     if account is None or account.disabled or account.role not in PEOPLE[client.surface]:
         return InvalidGrant("The person may not be acted for any more.")
+    is_proxy = account.role == "proxy" and found.patient
+    if is_proxy and found.patient != await patients.acts_for(unit, account.fhir_user, services.clock()):
+        return InvalidGrant("The person does not act for this patient any more.")
     try:
         # A registration may have been narrowed since the consent.
         scopes.require_covered(client.registered(), scopes.parse_all(" ".join(found.scopes)))

@@ -19,7 +19,7 @@ from fhir_server.interactions.sight import Sight
 from fhir_server.interactions.visibility import is_everything
 from fhir_server.search.plan import Query, Target, Test, Token, all_of
 from fhir_server.store.protocol import Stored
-from smart_auth import accounts, clients, operator
+from smart_auth import accounts, clients, operator, patients
 from smart_auth.errors import InvalidScope, OAuthError
 from smart_auth.scopes import Scope, parse
 from smart_auth.surfaces.access import ANONYMOUS_SURFACE, Policies
@@ -119,7 +119,8 @@ async def _agent(repository: Repository, given: dict[str, str]) -> tuple[Agent, 
         if client is None or (given.get("user") and account is None):
             raise Unprocessable("There is no such client or user.", expression="client")
         scope = given.get("scope") or " ".join(client.scopes)
-        return operator.agent_of(client, account, given.get("patient", ""), scope), client.surface
+        agent = operator.agent_of(client, account, given.get("patient", ""), scope)
+        return await patients.in_relation(repository.unit, agent, repository.clinic.server.clock()), client.surface
     except OAuthError as error:
         raise Unprocessable(str(error), expression="user") from error
 

@@ -6,6 +6,8 @@ import pytest
 from joserfc import jwt
 from joserfc.jwk import KeySet
 
+from fhir_server.interactions.access import Access, Agent, Grant
+from fhir_server.interactions.repository import Repository
 from fhir_server.store.protocol import Unit
 from smart_auth import accounts, clients
 from smart_auth.clients import Client
@@ -103,6 +105,54 @@ async def test_a_person_may_refuse(site: Site) -> None:
     got = await site.redirected(await site.press(page, "deny"))
     assert got == {"error": "access_denied", "error_description": "The person refused.", "state": "s",
                    "iss": f"{ORIGIN}/demo/auth"}  # fmt: skip
+
+
+OVER: dict[str, dict[str, Any]] = {
+    "not active": {"active": False},
+    "ended": {"period": {"end": "2020-01-01"}},
+    "ended last month": {"period": {"start": "2020", "end": "2026-12"}},
+    "not begun": {"period": {"start": "2027-02"}},
+    "another patient": {"patient": {"reference": "Patient/anna"}},
+}
+
+
+async def relate(site: Site, **relation: Any) -> None:
+    """Change the RelatedPerson who is ben's mother, as the clinic's administrators would."""
+    clinic = await site.parts.clinics.get("demo")
+    access = Access(Agent("administrator"), {"RelatedPerson": (Grant(frozenset("ru")),)})
+    mum = {"resourceType": "RelatedPerson", "id": "mum", "patient": {"reference": "Patient/ben"}}
+
+    async def work(unit: Unit) -> None:
+        repository = Repository(unit, clinic, access, is_import=True)
+        await repository.update(await repository.read("RelatedPerson", "mum"), mum | relation)
+
+    await site.write(work)
+
+
+@pytest.mark.requirement("R-6.2")
+@pytest.mark.parametrize("why", OVER)
+async def test_a_proxy_acts_for_nobody_once_the_relation_is_over(site: Site, why: str) -> None:
+    """Within a minute by tokens that were issued, and by no new one."""
+    body = await site.tokens("mum", scope="launch/patient patient/*.cruds offline_access")
+    assert (await site.get("Patient/ben", body["access_token"])).status_code == 200
+    await relate(site, **OVER[why])
+    site.clock.advance(61)
+    assert (await site.get("Patient/ben", body["access_token"])).status_code in (403, 404)
+    answer = await refresh(site, body["refresh_token"])
+    assert (answer.status_code, answer.json()["error"]) == (400, "invalid_grant")
+
+
+@pytest.mark.requirement("R-6.2")
+@pytest.mark.parametrize(
+    "period", [{"start": "2027"}, {"end": "2027-01"}, {"start": "2020-01-01", "end": "2027-01-15"}]
+)
+async def test_a_proxy_goes_on_while_the_relation_lasts(site: Site, period: dict[str, str]) -> None:
+    """A month or a year that is named lasts to its last day."""
+    body = await site.tokens("mum", scope="launch/patient patient/*.cruds offline_access")
+    await relate(site, active=True, period=period)
+    site.clock.advance(61)
+    assert (await site.get("Patient/ben", body["access_token"])).status_code == 200
+    assert (await refresh(site, body["refresh_token"])).json()["patient"] == "ben"
 
 
 async def test_a_proxy_acts_for_the_patient_of_the_relation(site: Site) -> None:
