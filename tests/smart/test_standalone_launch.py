@@ -11,7 +11,7 @@ from fhir_server.interactions.repository import Repository
 from fhir_server.store.protocol import Unit
 from smart_auth import accounts, clients
 from smart_auth.clients import Client
-from tests.smart.site import CALLBACK, ORIGIN, SECRET, Site
+from tests.smart.site import CALLBACK, ORIGIN, SECRET, Page, Site
 
 FULL = "launch/patient openid fhirUser offline_access patient/Observation.rs patient/Patient.r"
 
@@ -361,6 +361,40 @@ async def test_introspection_tells_nothing_of_any_other(site: Site) -> None:
     for token in ("x", body["access_token"], body["refresh_token"]):
         answer = await introspect(site, token)
         assert (answer.status_code, answer.json()) == (200, {"active": False})
+
+
+async def _sign_out(site: Site) -> None:
+    page = await site.browser.get(f"{ORIGIN}/demo/auth/logout")
+    await site.submit(Page(page).action, Page(page).fields)
+
+
+async def _disable_person(site: Site) -> None:
+    await site.write(lambda unit: accounts.disable(unit, "mum"))
+
+
+async def _disable_app(site: Site) -> None:
+    await site.write(lambda unit: clients.disable(unit, "app"))
+
+
+async def _end_relation(site: Site) -> None:
+    await relate(site, active=False)
+
+
+async def _narrow_registration(site: Site) -> None:
+    narrow = Client("app", "public", "patient-portal", ("launch/patient",), ("authorization_code", "refresh_token"),
+                    (CALLBACK,))  # fmt: skip
+    await site.write(lambda unit: clients.save(unit, narrow))
+
+
+@pytest.mark.parametrize("ends", [_sign_out, _disable_person, _disable_app, _end_relation, _narrow_registration])
+async def test_a_refresh_token_that_would_be_refused_is_not_active(site: Site, ends: Any) -> None:
+    """RFC 7662 §4: what introspection says is what its use would get."""
+    body = await site.tokens("mum", scope="launch/patient patient/*.cruds online_access")
+    assert (await introspect(site, body["refresh_token"])).json()["active"] is True
+    await ends(site)
+    site.clock.advance(2)
+    assert (await introspect(site, body["refresh_token"])).json() == {"active": False}
+    assert (await refresh(site, body["refresh_token"])).status_code in (400, 401)
 
 
 async def test_a_client_introspects_its_own_tokens_only(site: Site) -> None:
