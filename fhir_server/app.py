@@ -7,6 +7,7 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from fastapi import FastAPI
@@ -33,7 +34,7 @@ from fhir_server.store.protocol import Store
 from fhir_server.store.sqlite.store import SqliteStore
 from profiles import definitions
 from profiles.structure import Structure
-from smart_auth import discovery, seals, web
+from smart_auth import discovery, patients, seals, web
 from smart_auth.events import to_events
 from smart_auth.jwks_url import JwksFetcher
 from smart_auth.outbound import Outbound, Resolve, resolve
@@ -115,6 +116,8 @@ def make_parts(
         await store.record(event.tenant if await store.has(event.tenant) else "", [e.entry() for e in to_events(event)])
 
     async def access(tenant: str, agent: Agent, surface: str) -> Access:
+        if agent.role == "proxy":  # asked anew whenever a token is checked anew
+            agent = await store.run(tenant, partial(patients.in_relation, agent=agent, now=clock()), write=False)
         return policies.access_for(agent, surface, (await clinics.get(tenant)).parser, clock())
 
     outbound = Outbound(allow_loopback=settings.loopback_jwks, resolve=resolve)
@@ -132,7 +135,7 @@ def make_parts(
         registration=registration_of(settings.registration),
         key_days=settings.signing_key_days,
         mounted_tenant=settings.mounted_tenant,
-        address_of=lambda request: caller_address(settings, request.scope, dict(request.headers)),
+        address_of=lambda request: caller_address(settings, request.scope, request.headers),
     )
     verifier = Verifier(settings.origin, clock, services.key_ring, access, services.revocations.is_revoked)
     anonymous = policies.access_for(ANONYMOUS)

@@ -39,7 +39,7 @@ async def count(unit: Unit, name: str, address: str, now: Micros) -> bool:
     return True
 
 
-async def forgive(unit: Unit, name: str, address: str) -> None:
+async def forgive(unit: Unit, name: str, address: str, now: Micros) -> None:
     """Take an attempt back, after the right password; the name's failures are forgotten."""
     (by_name, _), (by_address, _) = _keys(name, address)
     await unit.take(KIND, by_name)
@@ -47,7 +47,7 @@ async def forgive(unit: Unit, name: str, address: str) -> None:
     if failures:
         # The lock of the fiftieth failure stays; a success does not buy more guesses from one address.
         stored = json.dumps([failures - 1, 0 if failures <= FREE_FOR_ADDRESS else until]).encode()
-        await unit.keep(KIND, by_address, stored, until + FORGOTTEN_AFTER)
+        await unit.keep(KIND, by_address, stored, max(until, now) + FORGOTTEN_AFTER)
 
 
 async def count_challenge(unit: Unit, address: str, now: Micros) -> Micros:

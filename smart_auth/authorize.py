@@ -212,7 +212,7 @@ async def _patient(visit: Visit, form: Form) -> str:
         who = local_reference(account.fhir_user)
         own = who.id if who is not None else ""
     elif account.role == "proxy":
-        own = await patients.of_proxy(services, tenant, account)
+        own = await patients.of_proxy(services, tenant, account.fhir_user)
     if account.role in ("patient", "proxy"):
         if not own or opened not in ("", own):
             raise AccessDenied("This person may not act for that patient.")

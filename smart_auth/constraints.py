@@ -2,15 +2,17 @@
 
 Source: SMART App Launch 2.2.0 scopes-and-launch-context#finer-grained-resource-constraints-using-search-parameters.
 A constraint is ANDed into every grant of its scope, so it holds for reads and, on old and new content, for writes.
-Modifiers, chains and `_has` are experimental there and refused here: a write is decided by the resource alone.
+Modifiers, chains and `_has` are experimental there and refused here, and so is what leads to them (`_filter`, `_list`):
+a write is decided by the resource alone. Whether the caller may look at what a constraint looks at is asked when grants
+are made of it (`surfaces.access`).
 """
 
 from collections.abc import Iterable
 
 from fhir_server.fhir.clock import Micros
 from fhir_server.fhir.errors import BadRequest
-from fhir_server.search.parse import Parser
-from fhir_server.search.plan import EVERYTHING, NOTHING, Node
+from fhir_server.search.parse import Parser, SearchRequest
+from fhir_server.search.plan import EVERYTHING, NOTHING, All, Any_, Chain, Has, Node, Not
 from smart_auth.errors import InvalidScope
 from smart_auth.scopes import AnyScope, Scope
 from smart_auth.services import Services
@@ -45,15 +47,28 @@ def parse(parser: Parser, scope: Scope, now: Micros) -> Node:
     if scope.type == "*":
         raise InvalidScope(f"The scope '{scope.text}' constrains no one type; name the type.")
     for name, _ in scope.query:
-        if set(name) & {":", "."} or name.startswith("_has"):
+        if set(name) & {":", "."} or name in ("_has", "_filter"):
             raise InvalidScope(
-                f"The scope '{scope.text}' has a modifier or a chain; only plain parameters are granted."
+                f"The scope '{scope.text}' has a modifier, a filter or a chain; only plain parameters are granted."
             )
     try:
         request = parser.parse(scope.type, scope.query, now)
     except BadRequest as error:
         raise InvalidScope(f"The constraint of '{scope.text}' is refused: {error}") from error
-    is_bare = not (request.sort or request.includes or request.revincludes or request.elements or request.summary)
-    if not is_bare or request.count is not None or request.total is not None or request.where == EVERYTHING:
+    if request != SearchRequest(scope.type, request.where, applied=request.applied) or request.where == EVERYTHING:
         raise InvalidScope(f"The constraint of '{scope.text}' must be search parameters only.")
+    if _follows(request.where):
+        raise InvalidScope(f"The constraint of '{scope.text}' looks at other resources than {scope.type}.")
     return request.where
+
+
+def _follows(node: Node) -> bool:
+    """Whether a plan follows a reference."""
+    match node:
+        case Chain() | Has():
+            return True
+        case All(nodes) | Any_(nodes):
+            return any(map(_follows, nodes))
+        case Not(inner):
+            return _follows(inner)
+    return False

@@ -7,7 +7,7 @@ from typing import Any
 from fhir_server.fhir.clock import Micros
 from fhir_server.interactions.access import Agent
 from fhir_server.store.protocol import Unit
-from smart_auth import accounts, grants, id_tokens, protocol, scopes, sessions, tokens
+from smart_auth import accounts, grants, id_tokens, patients, protocol, scopes, sessions, tokens
 from smart_auth.accounts import Account
 from smart_auth.clients import PEOPLE, Client
 from smart_auth.errors import InvalidGrant, InvalidScope, OAuthError
@@ -69,8 +69,10 @@ async def refresh(services: Services, tenant: str, client: Client, form: Mapping
         found = await grants.spend(unit, grants.REFRESH, token, now, _until(services, now))
         if found is None:
             return InvalidGrant("The refresh token was revoked.")
-        if found.needs_session and not await sessions.is_open(unit, found.session):
-            return InvalidGrant("The person has signed out; online_access ends with the session.")
+        try:
+            await check_session(unit, found)
+        except InvalidGrant as error:
+            return error
         return await _redeem(unit, services, client, found)
 
     redeemed = await _run(services, tenant, redeem)
@@ -104,15 +106,33 @@ async def _run(services: Services, tenant: str, work: Any) -> _Redeemed:
     return redeemed
 
 
-async def _redeem(unit: Unit, services: Services, client: Client, found: Authorization) -> _Redeemed | OAuthError:
+async def holder(unit: Unit, client: Client, found: Authorization, now: Micros) -> Account:
+    """Whose consent it is, while it holds. Raises InvalidGrant once person, relation or registration do not."""
     account = await accounts.load(unit, found.account)
     if account is None or account.disabled or account.role not in PEOPLE[client.surface]:
-        return InvalidGrant("The person may not be acted for any more.")
+        raise InvalidGrant("The person may not be acted for any more.")
+    is_proxy = account.role == "proxy" and found.patient
+    if is_proxy and found.patient != await patients.acts_for(unit, account.fhir_user, now):
+        raise InvalidGrant("The person does not act for this patient any more.")
     try:
         # A registration may have been narrowed since the consent.
         scopes.require_covered(client.registered(), scopes.parse_all(" ".join(found.scopes)))
     except InvalidScope as error:
-        return InvalidGrant(error.description)
+        raise InvalidGrant(error.description) from error
+    return account
+
+
+async def check_session(unit: Unit, found: Authorization) -> None:
+    """Raises InvalidGrant where a refresh token ends with a session that is over."""
+    if found.needs_session and not await sessions.is_open(unit, found.session):
+        raise InvalidGrant("The person has signed out; online_access ends with the session.")
+
+
+async def _redeem(unit: Unit, services: Services, client: Client, found: Authorization) -> _Redeemed | OAuthError:
+    try:
+        account = await holder(unit, client, found, services.clock())
+    except InvalidGrant as error:
+        return error  # not raised: that would give the code or token back
     token = ""
     if found.lasts and "refresh_token" in client.grant_types:
         token = await grants.new_refresh_token(unit, found, services.clock())

@@ -19,6 +19,7 @@ from typing import Any
 from fhir_server.fhir.clock import Micros
 from fhir_server.store.protocol import Unit
 from smart_auth import revocations
+from smart_auth.scopes import URI_FORM
 
 CODE, REFRESH, SPENT, GRANT = "code", "refresh", "spent", "grant"
 CODE_LIFETIME: Micros = 60 * 1_000_000
@@ -58,7 +59,7 @@ class Authorization:
 
     def bare_scopes(self) -> frozenset[str]:
         """The scopes without the prefix of their URI form."""
-        return frozenset(scope.rpartition("/scopes/")[2] for scope in self.scopes)
+        return frozenset(scope.removeprefix(URI_FORM) for scope in self.scopes)
 
 
 def digest(value: str) -> str:

@@ -10,10 +10,11 @@ from typing import Any
 from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse, Response
 
+from fhir_server.fhir.clock import Micros
 from fhir_server.fhir.errors import FhirError, Unauthorized
 from fhir_server.store.protocol import Unit
-from smart_auth import authenticate, cors, forms, grants
-from smart_auth.errors import InvalidRequest, InvalidToken, OAuthError
+from smart_auth import authenticate, clients, cors, exchange, forms, grants, revocations
+from smart_auth.errors import InvalidGrant, InvalidRequest, InvalidToken, OAuthError
 from smart_auth.grants import Authorization
 from smart_auth.services import AuthEvent, Services
 from smart_auth.token import refuse
@@ -66,10 +67,13 @@ async def _asker(
 
 
 async def _introspect(services: Services, verifier: Verifier, tenant: str, token: str) -> Mapping[str, Any]:
-    async def by_refresh(unit: Unit) -> Authorization | None:
-        return await grants.peek_refresh_token(unit, token)
+    async def by_refresh(unit: Unit) -> tuple[Authorization | None, bool]:
+        found = await grants.peek_refresh_token(unit, token)
+        return found, found is not None and await _is_good(unit, found, services.clock())
 
-    found = await services.store.run(tenant, by_refresh, write=False, quick=True)
+    found, is_good = await services.store.run(tenant, by_refresh, write=False, quick=True)
+    if found is not None and not is_good:
+        return INACTIVE
     if found is not None:
         return {"active": True, "client_id": found.client_id, "scope": " ".join(found.scopes), "sub": found.account,
                 "token_type": "refresh_token", "iss": services.urls(tenant).issuer}  # fmt: skip
@@ -78,6 +82,20 @@ async def _introspect(services: Services, verifier: Verifier, tenant: str, token
     except Unauthorized:
         return INACTIVE
     return _described(services, tenant, verified, unverified_claims(token))
+
+
+async def _is_good(unit: Unit, found: Authorization, now: Micros) -> bool:
+    """Whether a refresh token would be exchanged now (RFC 7662 §4: all checks that its use would make)."""
+    client = await clients.load(unit, found.client_id)
+    is_revoked = await unit.peek(revocations.KIND, revocations.grant_mark(found.grant)) is not None
+    if client is None or client.disabled or "refresh_token" not in client.grant_types or is_revoked:
+        return False
+    try:
+        await exchange.check_session(unit, found)
+        await exchange.holder(unit, client, found, now)
+    except InvalidGrant:
+        return False
+    return True
 
 
 def _described(services: Services, tenant: str, verified: Verified, claims: Mapping[str, Any]) -> Mapping[str, Any]:

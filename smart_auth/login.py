@@ -172,7 +172,7 @@ async def _sign_in(services: Services, tenant: str, request: Request, given: Map
         takes_password = await passkeys.takes_password(unit, name)
         if account is None or not may_try or not is_right or not is_accepted or not takes_password:
             return None
-        await attempts.forgive(unit, name, address)
+        await attempts.forgive(unit, name, address, services.clock())
         return await sign_ins.open_session(services, tenant, unit, request, account)
 
     session = await services.store.run(tenant, open_session, write=True)

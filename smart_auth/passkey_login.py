@@ -113,7 +113,7 @@ async def _finish(
                 return None, "counter"
         except Unverified:
             return None, "failed"
-        await attempts.forgive(unit, found.name, services.address_of(request))
+        await attempts.forgive(unit, found.name, services.address_of(request), services.clock())
         await attempts.forgive_challenge(unit, services.address_of(request))
         return await sign_ins.open_session(services, tenant, unit, request, account), ""
 

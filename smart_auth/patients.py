@@ -1,10 +1,10 @@
 """Patients as a person may see them, for launch contexts: the picker's list, and whether one is there for them."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from fhir_server.fhir import json
-from fhir_server.fhir.clock import instant
+from fhir_server.fhir.clock import Micros, instant
 from fhir_server.fhir.reference import local_reference
 from fhir_server.interactions.access import Access, Agent
 from fhir_server.interactions.repository import Repository
@@ -68,27 +68,38 @@ async def has_encounter(services: Services, tenant: str, access: Access, patient
     return stored is not None and patient in stored.patients
 
 
-async def of_proxy(services: Services, tenant: str, account: Account) -> str:
+async def of_proxy(services: Services, tenant: str, fhir_user: str) -> str:
     """The id of the patient for whom a RelatedPerson acts; '' when the relation is over or not there."""
-    who = local_reference(account.fhir_user)
-    if who is None or who.type != "RelatedPerson":
-        return ""
 
-    async def work(unit: Unit) -> Stored | None:
-        return await unit.read(who.type, who.id)
+    async def work(unit: Unit) -> str:
+        return await acts_for(unit, fhir_user, services.clock())
 
-    stored = await services.store.run(tenant, work, write=False, quick=True)
+    return await services.store.run(tenant, work, write=False, quick=True)
+
+
+async def acts_for(unit: Unit, fhir_user: str, now: Micros) -> str:
+    """The same, within a Unit."""
+    who = local_reference(fhir_user)
+    stored = await unit.read(who.type, who.id) if who is not None and who.type == "RelatedPerson" else None
     if stored is None or stored.body is None:
         return ""
     relation: dict[str, Any] = json.parse(stored.body)
     patient = local_reference(str(relation.get("patient", {}).get("reference", "")))
-    end = str(relation.get("period", {}).get("end", ""))
-    is_over = relation.get("active") is False or (end and end < _today(services))
-    return patient.id if patient is not None and patient.type == "Patient" and not is_over else ""
+    lasts = relation.get("active") is not False and _holds(relation.get("period", {}), instant(now)[:10])
+    return patient.id if patient is not None and patient.type == "Patient" and lasts else ""
 
 
-def _today(services: Services) -> str:
-    return instant(services.clock())[:10]
+async def in_relation(unit: Unit, agent: Agent, now: Micros) -> Agent:
+    """The agent as it is now: a proxy without the patient, where the relation is over."""
+    if agent.role != "proxy" or not agent.patient or agent.patient == await acts_for(unit, agent.fhir_user, now):
+        return agent
+    return replace(agent, patient="")
+
+
+def _holds(period: dict[str, Any], today: str) -> bool:
+    """Whether a day is in a Period; of a month or year that is named, every day is."""
+    start, end = str(period.get("start", ""))[:10], str(period.get("end", ""))[:10]
+    return start <= today[: len(start)] and (not end or today[: len(end)] <= end)
 
 
 async def _peek(services: Services, tenant: str, access: Access, type_: str, id_: str) -> Stored | None:

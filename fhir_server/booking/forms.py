@@ -1,6 +1,7 @@
 """Answers to forms: what a patient may say in a QuestionnaireResponse, and when it stands (R-4.7, R-7.20).
 
 A patient answers a published form for themselves; answers that are complete are amended, never withdrawn or emptied.
+Answers that somebody else gave, such as a clinician's assessment, are not theirs to change.
 """
 
 from collections.abc import Iterator
@@ -24,12 +25,17 @@ FOLLOWS: dict[str | None, tuple[str, ...]] = {
     "amended": ("amended",),
 }
 _WHOLE = ("completed", "amended")
+# Who wrote the answers down, and who gave them.
+_BY = ("author", "source")
 
 
 async def answers(repository: Repository, before: Resource | None, after: Resource | None) -> Resource | None:
     """The write rule of QuestionnaireResponse. Raises Unprocessable, Forbidden."""
     if after is None or repository.access.agent.role not in PATIENTS:
         return after
+    if before is not None:
+        _check_author(repository, before)
+        _keep(before, after)
     _check_status((before or {}).get("status"), after["status"])
     _check_author(repository, after)
     form = await _form(repository, after)
@@ -49,11 +55,22 @@ def _check_status(before: str | None, after: str) -> None:
         )
 
 
-def _check_author(repository: Repository, after: Resource) -> None:
+def _keep(before: Resource, after: Resource) -> None:
+    """Whose answers they are, and the labels that they bear, are not taken away by leaving them out."""
+    for name in _BY:
+        if name in before:
+            after.setdefault(name, before[name])
+    labels = after["meta"].get("security", [])
+    gone = [label for label in before["meta"].get("security", ()) if label not in labels]
+    if gone:
+        after["meta"]["security"] = [*labels, *gone]
+
+
+def _check_author(repository: Repository, answers: Resource) -> None:
     agent = repository.access.agent
     people = {agent.fhir_user, f"Patient/{agent.patient}"}
-    for name in ("author", "source"):
-        if name in after and after[name].get("reference") not in people:
+    for name in _BY:
+        if name in answers and answers[name].get("reference") not in people:
             raise Forbidden("Patients answer for themselves.", expression=f"QuestionnaireResponse.{name}")
 
 

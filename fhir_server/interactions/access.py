@@ -50,7 +50,7 @@ class Grant:
 
     `elements` None: whole resources; else the only top-level elements that are shown.
     `rule` names the grant in audit entries; `purpose` is the code of v3-ActReason that it is for, where it is not that
-    of the role. `but_others` is the id of the one patient whose part in a shared Appointment is shown ('': all).
+    of the role. `but_others` is the id of the one patient whose part in a shared resource is shown ('': all).
     """
 
     letters: frozenset[str]

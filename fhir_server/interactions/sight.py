@@ -6,9 +6,10 @@ stored yet, and old versions, are looked at here; references from them are follo
 """
 
 from collections.abc import Iterable, Sequence
+from typing import Any
 
 from fhir_server.fhir import json
-from fhir_server.interactions import visibility
+from fhir_server.interactions import shared, visibility
 from fhir_server.interactions.access import Access, Grant
 from fhir_server.interactions.clinic import Clinic
 from fhir_server.search.matches import matches
@@ -84,7 +85,7 @@ class Sight:
             return stored.body
         resource = json.parse(stored.body)
         if others:
-            resource = visibility.without_others(resource, others, self._clinic.base_url)
+            resource = self._without_others(resource, others)
         elements = self._elements(json.parse(stored.body), grants, or_all=or_all)
         return json.serialise(resource if elements is None else visibility.narrow(resource, elements))
 
@@ -95,9 +96,14 @@ class Sight:
             return None
         assert stored.body is not None
         resource = json.parse(stored.body)
-        if others and visibility.without_others(resource, others, self._clinic.base_url) is not resource:
-            return frozenset(resource) - visibility.TELL_OF_OTHERS
+        if others and self._without_others(resource, others) is not resource:
+            return frozenset(resource) - shared.SHARED[stored.type].telling
         return self._elements(resource, grants)
+
+    def _without_others(self, resource: dict[str, Any], patient: str) -> dict[str, Any]:
+        """What is left of a shared resource for one patient, marked as a subset; itself where it is all."""
+        left = shared.without_others(resource, patient, self._clinic.base_url)
+        return resource if left is resource else visibility.narrow(left, frozenset(left))
 
     def _elements(
         self, resource: dict[str, object], grants: Iterable[Grant], *, or_all: bool = False
@@ -144,4 +150,4 @@ def _by_id(id_: str) -> Test:
 def _but_others(stored: Stored, grants: Iterable[Grant]) -> str:
     """The one patient whose part is shown, where every grant says so."""
     found = {grant.but_others for grant in grants}
-    return found.pop() if len(found) == 1 and stored.type == "Appointment" else ""
+    return found.pop() if len(found) == 1 and stored.type in shared.SHARED else ""

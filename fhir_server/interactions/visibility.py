@@ -1,10 +1,11 @@
 """What a grant lets through: rows by its plan, elements by its list, parameters by the elements that they look at."""
 
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from typing import Any
 
 from fhir_server.fhir.errors import Forbidden
-from fhir_server.fhir.reference import local_reference
+from fhir_server.interactions import shared
 from fhir_server.interactions.access import Access, Grant
 from fhir_server.search.matches import matches
 from fhir_server.search.parameters import Registry
@@ -28,11 +29,6 @@ from profiles.definitions import Definitions
 
 # Every resource shows these, whatever the list of elements says.
 ALWAYS_SHOWN = frozenset({"resourceType", "id", "meta"})
-# Elements of a shared Appointment that may name the other patients.
-TELL_OF_OTHERS = frozenset({"participant", "text", "contained"})
-_PEOPLE = frozenset({"Patient", "RelatedPerson"})
-# Parameters of Appointment and AppointmentResponse that look at who takes part, and those of every type that see all.
-_PARTICIPANTS = frozenset({"patient", "actor", "part-status"})
 _WHOLE_TEXT = frozenset({"_content", "_text"})
 SUBSETTED = {"system": "http://terminology.hl7.org/CodeSystem/v3-ObservationValue", "code": "SUBSETTED"}
 
@@ -72,24 +68,6 @@ def narrow(resource: dict[str, Any], shown: frozenset[str]) -> dict[str, Any]:
     return kept
 
 
-def without_others(appointment: dict[str, Any], patient: str, base_url: str) -> dict[str, Any]:
-    """A copy without the other patients who take part, and without the narrative that may name them (R-7.22)."""
-
-    def is_other(participant: dict[str, Any]) -> bool:
-        actor = participant.get("actor", {})
-        target = local_reference(str(actor.get("reference", "")), base_url)
-        kind = target.type if target is not None else actor.get("type", "")
-        return kind in _PEOPLE and not (target is not None and (target.type, target.id) == ("Patient", patient))
-
-    participants = appointment.get("participant", [])
-    kept = [each for each in participants if not is_other(each)]
-    if len(kept) == len(participants):
-        return appointment
-    rest = {name: value for name, value in appointment.items() if name not in TELL_OF_OTHERS}
-    made = narrow({**rest, "participant": kept}, frozenset(rest) | {"participant"})
-    return made if kept else {name: value for name, value in made.items() if name != "participant"}
-
-
 def bound(type_: str, where: Node, sorts: Iterable[Sort], access: Access, letter: str, registry: Registry) -> Node:
     """The plan with the rows of the grants joined in, at every hop of a chain or `_has`.
 
@@ -109,7 +87,7 @@ def within(
         raise Forbidden(f"Nothing grants this caller '{letter}' on {type_}.")
     for sort in sorts:
         _check_parameter(grants, type_, sort.param, registry)
-        if sort.param in _PARTICIPANTS and any(grant.but_others for grant in grants):
+        if any(grant.but_others for grant in grants) and _looks_at_others(type_, sort.param, registry):
             raise Forbidden(f"This caller may not sort {type_} by '{sort.param}'.", expression=sort.param)
     return _bound_inside(type_, where, grants, access, registry)
 
@@ -124,7 +102,7 @@ def _bound_inside(type_: str, node: Node, grants: Sequence[Grant], access: Acces
             return Not(_bound_inside(type_, inner, grants, access, registry))
         case Test(param):
             _check_parameter(grants, type_, param, registry)
-            return _but_others(node, grants)
+            return _but_others(type_, node, grants, registry)
         case Chain(param, target, inner):
             _check_parameter(grants, type_, param, registry)
             return Chain(param, target, bound(target, inner, (), access, "s", registry))
@@ -133,28 +111,42 @@ def _bound_inside(type_: str, node: Node, grants: Sequence[Grant], access: Acces
             return Has(source, param, bound(source, inner, (), access, "s", registry))
 
 
-def _but_others(test: Test, grants: Sequence[Grant]) -> Node:
-    """The test, blind for what is left out of a shared Appointment; by other patients nothing is found."""
+def _but_others(type_: str, test: Test, grants: Sequence[Grant], registry: Registry) -> Node:
+    """The test, blind for what is left out of a shared resource; by other patients nothing is found."""
     own = {grant.but_others for grant in grants}
-    code = test.param.partition(":")[0]
-    if "" in own or (code not in _PARTICIPANTS and code not in _WHOLE_TEXT):
+    if "" in own or not _looks_at_others(type_, test.param, registry):
         return test
     match test.sought:
-        case Target(id_, type_) if test.param == code:
-            return test if id_ in own or type_ not in (*_PEOPLE, None) else NOTHING
-        case None if code == "actor":
+        case Target(id_, kind) if test.param in shared.SHARED[type_].by_person:
+            if id_ in own and kind in ("Patient", None):
+                return replace(test, sought=Target(id_, "Patient"))
+            return NOTHING if not kind or kind in shared.PEOPLE else test
+        case None if (type_, test.param) == ("Appointment", "actor"):  # the caller's patient is one
             return test
     raise Forbidden(f"This caller may not search by '{test.param}'.", expression=test.param)
+
+
+def _looks_at_others(type_: str, code: str, registry: Registry) -> bool:
+    """Whether a parameter looks at what other patients are left out of, and may find them."""
+    code, who = code.partition("$")[0].partition(":")[0], shared.SHARED[type_]
+    return code in _WHOLE_TEXT or (
+        code not in who.by_staff and not who.telling.isdisjoint(_roots(type_, code, registry))
+    )
 
 
 def _check_parameter(grants: Sequence[Grant], type_: str, code: str, registry: Registry) -> None:
     if any(grant.elements is None for grant in grants):
         return
     shown = ALWAYS_SHOWN.union(*(grant.elements or () for grant in grants))
-    parameter = registry.parameter(type_, code.partition("$")[0].partition(":")[0])
-    roots = [str(path.steps[0]) for path in parameter.paths if path.steps] if parameter is not None else []
+    roots = _roots(type_, code.partition("$")[0].partition(":")[0], registry)
     if not roots or not all(_is_shown(root, shown) for root in roots):
         raise Forbidden(f"This caller may not search {type_} by '{code}'.", expression=code)
+
+
+def _roots(type_: str, code: str, registry: Registry) -> list[str]:
+    """The properties of the resource at which a parameter looks."""
+    parameter = registry.parameter(type_, code)
+    return [str(path.steps[0]) for path in parameter.paths if path.steps] if parameter is not None else []
 
 
 def _is_shown(root: str, shown: frozenset[str]) -> bool:

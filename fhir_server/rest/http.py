@@ -120,8 +120,10 @@ def caller_address(settings: Settings, scope: Scope, headers: Mapping[str, str])
     address = str(client[0]) if client else ""
     if "forwarded" not in headers:
         return address
+    # Lines of one name are one list (RFC 9110 §5.3), whichever of them a mapping keeps.
+    lines = b",".join(value for name, value in scope["headers"] if name.lower() == b"forwarded")
     # From the nearest hop on: what stands before the first that is not trusted, anybody may have written.
-    for hop in reversed(headers["forwarded"].split(",")):
+    for hop in reversed(lines.decode("latin-1").split(",")):
         match = _FORWARDED_FOR.search(hop)
         if address not in settings.trusted_proxies or match is None:
             break

@@ -1,10 +1,12 @@
 """From an agent's scopes and the policy to its Access: resolved once a token and cached with it (R-6.3)."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from fhir_server.fhir.clock import Micros
+from fhir_server.fhir.errors import Forbidden
 from fhir_server.fhir.reference import local_reference
+from fhir_server.interactions import visibility
 from fhir_server.interactions.access import Access, Agent, Grant
 from fhir_server.search.parse import Parser
 from fhir_server.search.plan import EVERYTHING, NOTHING, Node, Test, Token
@@ -47,7 +49,12 @@ class Policies:
         for type_, rules in self._by_type.get(who_is(agent, surface), {}).items():
             context = Context(agent, type_, self._compartment, now)
             on_type = _merged(one for one in allowed if one.type in ("*", type_))
-            made = [grant for rule in rules for one in on_type for grant in _grants(rule, context, one)]
+            made: list[Grant] = []
+            for rule in rules:
+                seen = _seen(rule, rules, context)
+                made += [
+                    grant for one in on_type for grant in _grants(rule, context, _within(seen, one, type_, parser))
+                ]
             if made:
                 grants[type_] = tuple(made)
         return Access(agent, grants)
@@ -115,9 +122,30 @@ def _merged(allowed: Iterable[_Allowed]) -> list[_Allowed]:
     ]
 
 
+def _seen(rule: Rule, rules: Iterable[Rule], context: Context) -> Access:
+    """What the caller may look at in a rule's rows: what it shows of them, and what rules to read the same show."""
+    alike = [each for each in rules if each is rule or (each.rows is rule.rows and "r" in each.letters)]
+    shown = visibility.shown_by(Grant(frozenset("s"), elements=_elements(each, context)) for each in alike)
+    others = rows.patient_of(context.agent) if any(each.is_shared for each in alike) else ""
+    return Access(context.agent, {context.type: (Grant(frozenset("s"), elements=shown, but_others=others),)})
+
+
+def _within(seen: Access, allowed: _Allowed, type_: str, parser: Parser | None) -> _Allowed:
+    """What a scope allows where its constraint looks at nothing else, as a search would; nothing where it does."""
+    if parser is None or allowed.rows in (EVERYTHING, NOTHING):
+        return allowed
+    try:
+        return replace(allowed, rows=visibility.within(type_, allowed.rows, (), seen, parser.registry))
+    except Forbidden:
+        return replace(allowed, rows=NOTHING)
+
+
+def _elements(rule: Rule, context: Context) -> frozenset[str] | None:
+    return None if rule.elements is None else rule.elements[context.type]
+
+
 def _grants(rule: Rule, context: Context, allowed: _Allowed) -> Iterable[Grant]:
     letters = frozenset(rule.letters) & allowed.letters
-    elements = None if rule.elements is None else rule.elements[context.type]
     node = rule.rows(context)
     # Rows of patients and their proxies are their patient's already.
     is_own = context.agent.role in ("patient", "proxy") and rows.patient_of(context.agent) != ""
@@ -126,4 +154,4 @@ def _grants(rule: Rule, context: Context, allowed: _Allowed) -> Iterable[Grant]:
     node = rows.both(node, allowed.rows)
     if letters and node != NOTHING:
         others = rows.patient_of(context.agent) if rule.is_shared else ""
-        yield Grant(letters, node, elements, rule.name, rule.purpose, others)
+        yield Grant(letters, node, _elements(rule, context), rule.name, rule.purpose, others)

@@ -10,7 +10,7 @@ from typing import Any
 
 from fhir_server.booking import care
 from fhir_server.fhir import json
-from fhir_server.fhir.errors import BadRequest, Unprocessable
+from fhir_server.fhir.errors import BadRequest, Forbidden, Unprocessable
 from fhir_server.fhir.reference import is_id
 from fhir_server.interactions.access import ANONYMOUS, Agent, Grant
 from fhir_server.interactions.call import Answer, Call
@@ -19,7 +19,7 @@ from fhir_server.interactions.sight import Sight
 from fhir_server.interactions.visibility import is_everything
 from fhir_server.search.plan import Query, Target, Test, Token, all_of
 from fhir_server.store.protocol import Stored
-from smart_auth import accounts, clients, operator
+from smart_auth import accounts, clients, operator, patients
 from smart_auth.errors import InvalidScope, OAuthError
 from smart_auth.scopes import Scope, parse
 from smart_auth.surfaces.access import ANONYMOUS_SURFACE, Policies
@@ -95,7 +95,16 @@ async def _question(call: Call, repository: Repository) -> Question:
     if interaction not in letters:
         raise BadRequest(f"'interaction' is one of {', '.join(sorted(letters))}.", expression="interaction")
     agent, surface = await _agent(repository, given)
+    if given.get("scope"):
+        _check_constraints(agent, repository)
     return Question(agent, surface, interaction, letters[interaction], type_, id_)
+
+
+def _check_constraints(agent: Agent, repository: Repository) -> None:
+    """The constraint of a scope is a search: raises Forbidden where whoever asks may not search all of its type."""
+    for scope in map(parse, agent.scopes):
+        if isinstance(scope, Scope) and scope.query and not repository.access.shows_all(scope.type, "s"):
+            raise Forbidden(f"This caller may not search {scope.type} by a scope's constraint.", expression="scope")
 
 
 async def _agent(repository: Repository, given: dict[str, str]) -> tuple[Agent, str]:
@@ -110,7 +119,8 @@ async def _agent(repository: Repository, given: dict[str, str]) -> tuple[Agent, 
         if client is None or (given.get("user") and account is None):
             raise Unprocessable("There is no such client or user.", expression="client")
         scope = given.get("scope") or " ".join(client.scopes)
-        return operator.agent_of(client, account, given.get("patient", ""), scope), client.surface
+        agent = operator.agent_of(client, account, given.get("patient", ""), scope)
+        return await patients.in_relation(repository.unit, agent, repository.clinic.server.clock()), client.surface
     except OAuthError as error:
         raise Unprocessable(str(error), expression="user") from error
 

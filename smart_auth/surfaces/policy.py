@@ -38,7 +38,7 @@ class Rule:
     """Whoever is in `who` may do `letters` on `types` ('*': all but `but`), on the rows that `rows` lets through.
 
     `elements` None: whole resources; else type by type the elements that are shown. `purpose` is a code of
-    v3-ActReason where it is not that of the role. `is_shared`: of other patients who take part nothing is shown.
+    v3-ActReason where it is not that of the role. `is_shared`: other patients whom it names are not shown.
     """
 
     name: str
@@ -68,18 +68,22 @@ POLICY: tuple[Rule, ...] = (
     Rule("R-7.16 public reads configuration", _OUTSIDE, _SETTINGS, "rs", rows.in_use, PUBLIC),
     Rule("R-4.3 patient proposes on the website", ("website-patient",), ("Appointment",), "c", rows.own_proposed),
     Rule("R-7.2 patient reads own open proposals", ("website-patient",), ("Appointment",), "rs",
-         rows.own_open_proposals),
+         rows.own_open_proposals, is_shared=True),
     # The Patient Portal.
     Rule("R-7.2 patient proposes", _PORTAL, ("Appointment",), "c", rows.own_proposed),
     Rule("R-7.5 patient reads own appointments", _PORTAL, ("Appointment",), "rs", rows.own,
          is_shared=True),
     Rule("R-10.4 patient cancels own appointments", _PORTAL, ("Appointment",), "u", rows.own, is_shared=True),
     Rule("R-7.20 patient answers an offered time", _PORTAL, ("AppointmentResponse",), "crs", rows.own),
-    Rule("R-7.20 patient fills in own forms", _PORTAL, ("QuestionnaireResponse",), "crus", rows.own),
+    Rule("R-7.20 patient fills in own forms", _PORTAL, ("QuestionnaireResponse",), "crs", rows.own_unrestricted),
+    Rule("R-7.20 patient changes own answers", _PORTAL, ("QuestionnaireResponse",), "u", rows.own_answers),
     Rule("R-4.7 patient reads forms", _PORTAL, ("Questionnaire",), "rs", rows.published),
     Rule("R-7.8 patient reads own identity", (*_PORTAL, "website-patient"), ("Patient",), "rs", rows.own_self),
     Rule("R-7.20 patient changes own contact details", _PORTAL, ("Patient",), "u", rows.own_self, CONTACT),
-    Rule("R-7.11 patient reads own records, limited", _PORTAL, tuple(LIMITED), "rs", rows.own_limited),
+    Rule("R-7.11 patient reads own records, limited", _PORTAL, tuple(LIMITED), "rs", rows.own_limited,
+         but=("Communication",)),
+    Rule("R-7.11 patient reads own messages, limited", _PORTAL, ("Communication",), "rs", rows.own_limited,
+         is_shared=True),
     # The Provider Portal.
     Rule("R-7.6 provider manages appointments", ("practitioner",), SCHEDULING, "crus"),
     Rule("R-7.9 provider reads patients under care", ("practitioner",), IDENTITY, "rs", rows.under_care),

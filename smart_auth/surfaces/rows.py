@@ -10,7 +10,7 @@ from fhir_server.booking import care
 from fhir_server.booking.index import WANTED_ACTOR
 from fhir_server.fhir.clock import Micros
 from fhir_server.fhir.own import IDENTITY
-from fhir_server.fhir.reference import local_reference
+from fhir_server.fhir.reference import LocalReference, local_reference
 from fhir_server.interactions.access import Agent
 from fhir_server.search.plan import (
     EVERYTHING,
@@ -53,6 +53,8 @@ class Context:
 
 
 RowFilter = Callable[[Context], Node]
+
+_UNRESTRICTED = Not(any_of(*(Test("_security", "token", Token(code, CONFIDENTIALITY)) for code in RESTRICTED)))
 
 
 def everything(_: Context) -> Node:
@@ -102,6 +104,22 @@ def own(context: Context) -> Node:
     return Test("patient", "reference", Target(patient, "Patient")) if patient else NOTHING
 
 
+def own_unrestricted(context: Context) -> Node:
+    """What names the agent's patient as its patient and carries no restricted label (R-7.22)."""
+    return both(own(context), _UNRESTRICTED)
+
+
+def own_answers(context: Context) -> Node:
+    """Of that, answers that the patient or their proxy gave, or nobody is named for (R-7.20)."""
+    people = [local_reference(context.agent.fhir_user), LocalReference("Patient", patient_of(context.agent))]
+    named = [Target(who.id, who.type) for who in people if who is not None]
+    by = [
+        any_of(*(Test(param, "reference", target) for target in named), Not(Test(param, "reference", None)))
+        for param in ("author", "source")
+    ]
+    return both(own_unrestricted(context), *by)
+
+
 def both(*nodes: Node) -> Node:
     """All of the nodes; NOTHING as soon as one of them is, so that the grant falls away (403, not an empty 200)."""
     return NOTHING if NOTHING in nodes else all_of(*nodes)
@@ -130,8 +148,7 @@ def own_limited(context: Context) -> Node:
         return NOTHING
     params = ("sender", "recipient") if context.type == "Communication" else context.compartment.get(context.type, ())
     mine = any_of(*(Test(param, "reference", Target(patient, "Patient")) for param in params))
-    restricted = any_of(*(Test("_security", "token", Token(code, CONFIDENTIALITY)) for code in RESTRICTED))
-    return both(mine, _final(context.type), Not(restricted))
+    return both(mine, _final(context.type), _UNRESTRICTED)
 
 
 def under_care(context: Context) -> Node:

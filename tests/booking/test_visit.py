@@ -141,6 +141,58 @@ async def test_answers_that_stand_are_amended_only(care: Harness) -> None:
     assert issue(refused)["expression"] == ["QuestionnaireResponse.item"]
 
 
+LABEL = {"system": "http://terminology.hl7.org/CodeSystem/v3-Confidentiality", "code": "V"}
+BY_LEE = {"reference": "Practitioner/dr-lee"}
+
+
+@pytest.mark.requirement("R-7.20", "R-7.22")
+async def test_a_restricted_assessment_is_not_there_for_its_patient(care: Harness) -> None:
+    made = (await care.create(answers(meta={"security": [LABEL]}, author=BY_LEE, source=BY_LEE), "dr-lee")).json()
+    path = f"QuestionnaireResponse/{made['id']}"
+    for each in (path, f"{path}/_history", f"{path}/_history/1", f"{path}/$meta"):
+        assert (await care.get(each, "anna")).status_code == 404, each
+    assert ids(await care.get("QuestionnaireResponse", "anna")) == []
+    assert (await care.put(answers("amended", id=made["id"]), "anna")).status_code == 404
+    removal = [{"op": "remove", "path": "/meta/security"}]
+    assert (await care.patch(path, removal, "anna")).status_code == 404
+    assert (await care.stored(path))["meta"]["versionId"] == "1"
+
+
+@pytest.mark.parametrize(
+    "by",
+    [{"author": BY_LEE, "source": BY_LEE}, {"author": BY_LEE}, {"source": BY_LEE},
+     {"author": {"identifier": {"value": "1"}, "display": "Dr. Lee"}}, {"source": {"reference": "#lee"}, "contained": [
+         {"resourceType": "Practitioner", "id": "lee", "name": [{"family": "Lee"}]}]},
+     {"author": {"reference": "Patient/ben"}}],
+)  # fmt: skip
+@pytest.mark.requirement("R-7.20")
+async def test_a_patient_changes_no_answers_of_others(care: Harness, by: dict[str, Any]) -> None:
+    """They are read, and stay as they were, whatever the new version says of who gave them."""
+    made = (await care.create(answers(**by), "dr-lee")).json()
+    path = f"QuestionnaireResponse/{made['id']}"
+    assert (await care.get(path, "anna")).status_code == 200
+    mine = {"reference": "Patient/anna"}
+    for whole in (answers("amended"), answers("amended", author=mine, source=mine)):
+        assert (await care.put(whole | {"id": made["id"]}, "anna")).status_code in (403, 404)
+    change = [{"op": "replace", "path": "/status", "value": "amended"}]
+    taken = [{"op": "remove", "path": f"/{name}"} for name in by if name != "contained"]
+    assert (await care.patch(path, [*taken, *change], "anna")).status_code in (403, 404)
+    assert await care.stored(path) == made
+
+
+@pytest.mark.requirement("R-7.20", "R-7.22")
+async def test_amended_answers_keep_whose_they_are_and_their_labels(care: Harness) -> None:
+    mine, label = {"reference": "Patient/anna"}, LABEL | {"code": "M"}
+    made = (await care.create(answers(author=mine, source=mine, meta={"security": [label]}), "anna")).json()
+    amended = await care.put(answers("amended", id=made["id"]), "anna")
+    assert amended.status_code == 200, amended.text
+    stored = await care.stored(f"QuestionnaireResponse/{made['id']}")
+    assert (stored.get("author"), stored.get("source")) == (mine, mine)
+    assert stored["meta"].get("security") == [label]
+    again = await care.put(answers("amended", id=made["id"], meta={"security": [label]}), "anna")
+    assert again.json()["meta"]["security"] == [label]
+
+
 @pytest.mark.parametrize(
     "extension",
     [

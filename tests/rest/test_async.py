@@ -77,6 +77,22 @@ async def test_a_job_is_its_callers_alone(harness: Harness) -> None:
     assert (await harness.get(path, "admin")).status_code == 200
 
 
+@pytest.mark.requirement("R-6.3")
+async def test_an_answer_is_for_the_scopes_that_asked_for_it(harness: Harness) -> None:
+    """The same app and person with fewer scopes, or other ones: 404."""
+    await harness.seed(patient("a"))
+    wide = await harness.token("admin", scope="system/Patient.rs system/Slot.rs")
+    read = {"resourceType": "Bundle", "type": "batch", "entry": [{"request": {"method": "GET", "url": "Patient/a"}}]}
+    path = await kicked_off(harness, read, wide)
+    assert (await done(harness, path, wide)).status_code == 200
+    for scope in ("system/Slot.rs", "system/Patient.rs", "system/*.cruds"):
+        narrow = await harness.token("admin", scope=scope)
+        assert (await harness.get(path, narrow)).status_code == 404
+        assert (await harness.delete(path, narrow)).status_code == 404
+    again = await harness.token("admin", scope="system/Slot.rs system/Patient.rs", lifetime=600)
+    assert (await harness.get(path, again)).status_code == 200
+
+
 async def test_a_job_can_be_cancelled(harness: Harness, monkeypatch: pytest.MonkeyPatch) -> None:
     """It goes no further, and is gone."""
     monkeypatch.setattr(running, "BEAT_SECONDS", 0.01)

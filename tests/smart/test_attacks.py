@@ -300,6 +300,25 @@ async def test_an_address_is_slowed_whatever_names_it_tries(site: Site) -> None:
     assert answer.status_code == 401
 
 
+async def test_right_passwords_buy_an_address_no_more_guesses(site: Site) -> None:
+    """However many of the attacker's own sign-ins there are, at once or in turn."""
+    page = Page(await site.browser.get(f"{ORIGIN}/demo/auth/login"))
+    fields = [pair for pair in page.fields if pair[0] != "name"]
+
+    async def tries(name: str, password: str) -> int:
+        return (await site.submit(page.action, [*fields, ("name", name), ("password", password)])).status_code
+
+    for n in range(45):
+        assert await tries(f"user-{n}", "x") == 401
+    assert await asyncio.gather(tries("anna", "demo-anna"), tries("anna", "demo-anna")) == [303, 303]
+    assert [await tries("ben", "demo-ben") for _ in range(3)] == [303] * 3
+    for n in range(5):
+        assert await tries(f"other-{n}", "x") == 401
+    assert await tries("anna", "demo-anna") == 401
+    site.clock.advance(3601)
+    assert await tries("anna", "demo-anna") == 303
+
+
 async def test_answers_do_not_tell_who_has_an_account(site: Site) -> None:
     """User enumeration: the same status, words and headers, before and after the lock."""
 

@@ -6,9 +6,12 @@ import pytest
 from joserfc import jwt
 from joserfc.jwk import KeySet
 
+from fhir_server.interactions.access import Access, Agent, Grant
+from fhir_server.interactions.repository import Repository
 from fhir_server.store.protocol import Unit
 from smart_auth import accounts, clients
-from tests.smart.site import ORIGIN, SECRET, Site
+from smart_auth.clients import Client
+from tests.smart.site import CALLBACK, ORIGIN, SECRET, Page, Site
 
 FULL = "launch/patient openid fhirUser offline_access patient/Observation.rs patient/Patient.r"
 
@@ -102,6 +105,54 @@ async def test_a_person_may_refuse(site: Site) -> None:
     got = await site.redirected(await site.press(page, "deny"))
     assert got == {"error": "access_denied", "error_description": "The person refused.", "state": "s",
                    "iss": f"{ORIGIN}/demo/auth"}  # fmt: skip
+
+
+OVER: dict[str, dict[str, Any]] = {
+    "not active": {"active": False},
+    "ended": {"period": {"end": "2020-01-01"}},
+    "ended last month": {"period": {"start": "2020", "end": "2026-12"}},
+    "not begun": {"period": {"start": "2027-02"}},
+    "another patient": {"patient": {"reference": "Patient/anna"}},
+}
+
+
+async def relate(site: Site, **relation: Any) -> None:
+    """Change the RelatedPerson who is ben's mother, as the clinic's administrators would."""
+    clinic = await site.parts.clinics.get("demo")
+    access = Access(Agent("administrator"), {"RelatedPerson": (Grant(frozenset("ru")),)})
+    mum = {"resourceType": "RelatedPerson", "id": "mum", "patient": {"reference": "Patient/ben"}}
+
+    async def work(unit: Unit) -> None:
+        repository = Repository(unit, clinic, access, is_import=True)
+        await repository.update(await repository.read("RelatedPerson", "mum"), mum | relation)
+
+    await site.write(work)
+
+
+@pytest.mark.requirement("R-6.2")
+@pytest.mark.parametrize("why", OVER)
+async def test_a_proxy_acts_for_nobody_once_the_relation_is_over(site: Site, why: str) -> None:
+    """Within a minute by tokens that were issued, and by no new one."""
+    body = await site.tokens("mum", scope="launch/patient patient/*.cruds offline_access")
+    assert (await site.get("Patient/ben", body["access_token"])).status_code == 200
+    await relate(site, **OVER[why])
+    site.clock.advance(61)
+    assert (await site.get("Patient/ben", body["access_token"])).status_code in (403, 404)
+    answer = await refresh(site, body["refresh_token"])
+    assert (answer.status_code, answer.json()["error"]) == (400, "invalid_grant")
+
+
+@pytest.mark.requirement("R-6.2")
+@pytest.mark.parametrize(
+    "period", [{"start": "2027"}, {"end": "2027-01"}, {"start": "2020-01-01", "end": "2027-01-15"}]
+)
+async def test_a_proxy_goes_on_while_the_relation_lasts(site: Site, period: dict[str, str]) -> None:
+    """A month or a year that is named lasts to its last day."""
+    body = await site.tokens("mum", scope="launch/patient patient/*.cruds offline_access")
+    await relate(site, active=True, period=period)
+    site.clock.advance(61)
+    assert (await site.get("Patient/ben", body["access_token"])).status_code == 200
+    assert (await refresh(site, body["refresh_token"])).json()["patient"] == "ben"
 
 
 async def test_a_proxy_acts_for_the_patient_of_the_relation(site: Site) -> None:
@@ -312,6 +363,40 @@ async def test_introspection_tells_nothing_of_any_other(site: Site) -> None:
         assert (answer.status_code, answer.json()) == (200, {"active": False})
 
 
+async def _sign_out(site: Site) -> None:
+    page = await site.browser.get(f"{ORIGIN}/demo/auth/logout")
+    await site.submit(Page(page).action, Page(page).fields)
+
+
+async def _disable_person(site: Site) -> None:
+    await site.write(lambda unit: accounts.disable(unit, "mum"))
+
+
+async def _disable_app(site: Site) -> None:
+    await site.write(lambda unit: clients.disable(unit, "app"))
+
+
+async def _end_relation(site: Site) -> None:
+    await relate(site, active=False)
+
+
+async def _narrow_registration(site: Site) -> None:
+    narrow = Client("app", "public", "patient-portal", ("launch/patient",), ("authorization_code", "refresh_token"),
+                    (CALLBACK,))  # fmt: skip
+    await site.write(lambda unit: clients.save(unit, narrow))
+
+
+@pytest.mark.parametrize("ends", [_sign_out, _disable_person, _disable_app, _end_relation, _narrow_registration])
+async def test_a_refresh_token_that_would_be_refused_is_not_active(site: Site, ends: Any) -> None:
+    """RFC 7662 §4: what introspection says is what its use would get."""
+    body = await site.tokens("mum", scope="launch/patient patient/*.cruds online_access")
+    assert (await introspect(site, body["refresh_token"])).json()["active"] is True
+    await ends(site)
+    site.clock.advance(2)
+    assert (await introspect(site, body["refresh_token"])).json() == {"active": False}
+    assert (await refresh(site, body["refresh_token"])).status_code in (400, 401)
+
+
 async def test_a_client_introspects_its_own_tokens_only(site: Site) -> None:
     body = await site.tokens(scope=FULL)
     as_portal = {"client_id": "portal", "client_secret": SECRET}
@@ -343,3 +428,27 @@ async def test_a_constrained_scope_lets_only_matching_resources_through(site: Si
 async def test_a_constraint_that_cannot_be_enforced_is_refused(site: Site, query: str) -> None:
     got = await site.redirected(await site.browser.get(site.authorize_url(scope=f"patient/Observation.rs?{query}")))
     assert got["error"] == "invalid_scope"
+
+
+PLAIN_IN_CONSTRAINTS = " ".join(
+    f"patient/Observation.rs?code=http://x/scopes/{name}"
+    for name in ("offline_access", "online_access", "openid", "fhirUser", "profile")
+)
+
+
+@pytest.mark.requirement("R-6.3")
+async def test_the_value_of_a_constraint_is_no_scope(site: Site) -> None:
+    """A refresh or ID token is for the scope that asks for it, which the person sees and the client may ask for."""
+    plain = Client("plain", "public", "patient-portal", ("patient/Observation.rs",),
+                   ("authorization_code", "refresh_token"), (CALLBACK,))  # fmt: skip
+    await site.write(lambda unit: clients.save(unit, plain))
+    body = await site.tokens(client_id="plain", scope=PLAIN_IN_CONSTRAINTS)
+    assert body["scope"] == PLAIN_IN_CONSTRAINTS
+    assert {"refresh_token", "id_token"}.isdisjoint(body)
+
+
+@pytest.mark.parametrize("prefix", ["", "http://smarthealthit.org/fhir/scopes/"])
+async def test_plain_scopes_count_in_their_uri_form_too(site: Site, prefix: str) -> None:
+    named = " ".join(f"{prefix}{name}" for name in ("offline_access", "openid", "fhirUser"))
+    body = await site.tokens(scope=f"launch/patient patient/Observation.rs {named}")
+    assert {"refresh_token", "id_token"} <= body.keys()

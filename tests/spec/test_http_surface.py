@@ -184,6 +184,30 @@ async def test_forwarded_counts_from_trusted_proxies_only(
     await harness.parts.store.close()
 
 
+@pytest.mark.parametrize("path", ["/demo/fhir/Slot", "/demo/auth/introspect"])
+@pytest.mark.parametrize(
+    ("lines", "address"),
+    [
+        (["for=6.6.6.6", "for=1.2.3.4"], "1.2.3.4"),
+        (["for=6.6.6.6, for=1.2.3.4", "for=10.0.0.2"], "1.2.3.4"),
+        (["for=1.2.3.4", "for=10.0.0.2"], "1.2.3.4"),
+        (["for=1.2.3.4", "rubbish"], "10.0.0.1"),
+    ],
+)
+async def test_lines_of_forwarded_are_one_list(
+    store_kind: str, tmp_path: Path, path: str, lines: list[str], address: str
+) -> None:
+    """RFC 9110 §5.3, RFC 7239 §4: a proxy may add a line of its own, before the FHIR base and the sign-in alike."""
+    harness = await make_harness(store_kind, tmp_path, trusted_proxies=("10.0.0.1", "10.0.0.2"))
+    transport = httpx.ASGITransport(app=make_app(harness.parts), client=("10.0.0.1", 1))
+    async with httpx.AsyncClient(transport=transport, base_url=ORIGIN) as http:
+        headers = [("Forwarded", line) for line in lines]
+        await (http.get(path, headers=headers) if "fhir" in path else http.post(path, headers=headers, data={}))
+    harness.clock.advance(1)
+    assert (await harness.events())[-1].address == address
+    await harness.parts.store.close()
+
+
 @pytest.mark.requirement("R-6.1")
 async def test_host_is_never_trusted(clinic: Harness) -> None:
     answer = await clinic.get("Patient", "admin", headers={"Host": "evil.example", "X-Forwarded-Host": "evil.example"})

@@ -1,6 +1,7 @@
 """Elements that a grant hides cannot be found out: not by search, sort, chain, `_has`, text, history or patch tests."""
 
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 
@@ -186,6 +187,114 @@ async def test_other_patients_in_a_shared_appointment_are_left_out(world: Harnes
         assert "Patient/ben" not in answer.text, path
         assert "tentative" not in answer.text, path
     assert "Patient/ben" in (await world.get(shared, "sam")).text
+
+
+HIDDEN = {"resourceType": "Patient", "id": "p2", "name": [{"family": SECRET}]}
+OTHERS: dict[str, tuple[dict[str, Any], list[dict[str, Any]]]] = {
+    "local": ({"reference": "Patient/ben", "display": SECRET}, []),
+    "version": ({"reference": "Patient/ben/_history/1", "display": SECRET}, []),
+    "contained": ({"reference": "#p2"}, [HIDDEN]),
+    "logical": ({"identifier": {"system": "urn:mrn", "value": SECRET}}, []),
+    "in words": ({"display": SECRET}, []),
+    "elsewhere": ({"reference": f"https://other.example/fhir/Patient/{SECRET}"}, []),
+    "typed": ({"reference": f"https://other.example/{SECRET}", "type": "Patient"}, []),
+    "untold": ({"reference": f"https://other.example/{SECRET}"}, []),
+    "relative": ({"reference": "https://other.example/fhir/RelatedPerson/9", "display": SECRET}, []),
+}  # fmt: skip
+STAFF = {"reference": "Practitioner/dr-lee", "display": "Dr. Lee"}
+ROOM = {"reference": "https://other.example/fhir/Location/room-1"}
+NARRATIVE = {"status": "generated", "div": f'<div xmlns="http://www.w3.org/1999/xhtml">{SECRET}</div>'}
+
+
+@pytest.mark.requirement("R-7.22")
+@pytest.mark.parametrize("kind", OTHERS)
+@pytest.mark.parametrize(
+    ("caller", "status"),
+    [("anna", "booked"), ("anna", "proposed"), ("anna-on-website", "proposed"), ("anna-on-website", "pending")],
+)
+async def test_other_patients_are_left_out_however_they_are_named(
+    world: Harness, kind: str, caller: str, status: str
+) -> None:
+    """Whoever cannot be told to be no patient counts as one."""
+    other, inner = OTHERS[kind]
+    shared = appointment("", status, "anna", start=world.at(DAY * 3), end=world.at(DAY * 3 + 30 * MINUTE))
+    del shared["id"]
+    shared["participant"] += [{"actor": actor, "status": "tentative"} for actor in (other, STAFF, ROOM)]
+    shared |= {"text": NARRATIVE} | ({"contained": inner} if inner else {})
+    made = await world.create(shared, "sam")
+    assert made.status_code == 201, made.text
+    path = f"Appointment/{made.json()['id']}"
+    for each in (path, f"{path}/_history", f"{path}/_history/1", f"Appointment?_id={made.json()['id']}"):
+        answer = await world.get(each, caller)
+        assert answer.status_code == 200, (each, answer.text)
+        assert SECRET not in answer.text, each
+        assert "Patient/ben" not in answer.text, each
+    seen = (await world.get(path, caller)).json()["participant"]
+    assert [each["actor"]["reference"] for each in seen] == ["Patient/anna", STAFF["reference"], ROOM["reference"]]
+    reference = other.get("reference", f"https://other.example/fhir/Patient/{SECRET}")
+    found = await world.get(f"Appointment?actor={quote(reference)}", caller)
+    assert found.status_code == 400 or ids(found) == []
+
+
+@pytest.mark.requirement("R-7.22")
+@pytest.mark.parametrize("kind", OTHERS)
+async def test_other_patients_of_a_message_are_left_out(world: Harness, kind: str) -> None:
+    """A Communication is shown to each of its recipients, and of each to nobody else."""
+    other, inner = OTHERS[kind]
+    mine = {"reference": "Patient/anna"}
+    message = {"resourceType": "Communication", "status": "completed", "sender": STAFF, "recipient": [other, mine],
+               "subject": other, "about": [other, ROOM], "text": NARRATIVE,
+               "payload": [{"contentString": "The clinic is closed."}]}  # fmt: skip
+    made = await world.create(message | ({"contained": inner} if inner else {}), "admin")
+    assert made.status_code == 201, made.text
+    path = f"Communication/{made.json()['id']}"
+    for each in (path, f"{path}/_history/1", "Communication", "Patient/anna/$everything",
+                 "Communication?recipient=Patient/anna", "Communication?sender=Practitioner/dr-lee"):  # fmt: skip
+        answer = await world.get(each, "anna")
+        assert answer.status_code == 200, (each, answer.text)
+        assert SECRET not in answer.text, each
+        assert "Patient/ben" not in answer.text, each
+        assert "The clinic is closed." in answer.text, each
+    seen = (await world.get(path, "anna")).json()
+    assert (seen["sender"], seen["recipient"], seen["about"]) == (STAFF, [mine], [ROOM])
+    for name in ("recipient", "subject", "patient", "sender"):
+        reference = other.get("reference", "Patient/ben")
+        found = await world.get(f"Communication?{name}={quote(reference)}", "anna")
+        assert found.status_code in (400, 403) or ids(found) == [], name
+
+
+@pytest.mark.requirement("R-7.22")
+@pytest.mark.parametrize(
+    "query",
+    ["recipient=ben", "recipient:identifier=x", "recipient:missing=false", "subject:missing=true", "_sort=recipient",
+     "recipient:Patient.name=hidden-value", "_sort=subject", "_text=hidden-value", "recipient=RelatedPerson/anna"],
+)  # fmt: skip
+async def test_other_patients_of_a_message_are_not_found(world: Harness, query: str) -> None:
+    both = [{"reference": f"Patient/{who}", "display": SECRET} for who in ("ben", "anna")]
+    message = {"resourceType": "Communication", "status": "completed", "subject": both[0], "recipient": both}
+    assert (await world.create(message, "admin")).status_code == 201
+    answer = await world.get(f"Communication?{query}", "anna")
+    assert answer.status_code in (400, 403) or ids(answer) == [], answer.text
+
+
+@pytest.mark.requirement("R-7.22")
+async def test_a_message_that_is_shared_with_nobody_is_shown_whole(world: Harness) -> None:
+    mine = {"reference": "Patient/anna"}
+    message = {"resourceType": "Communication", "status": "completed", "sender": STAFF, "recipient": [mine],
+               "subject": mine, "text": NARRATIVE}  # fmt: skip
+    made = (await world.create(message, "admin")).json()
+    assert (await world.get(f"Communication/{made['id']}", "anna")).json() == made
+
+
+@pytest.mark.requirement("R-7.22")
+async def test_a_clinic_s_own_parameter_finds_no_other_patient(world: Harness) -> None:
+    own = {"resourceType": "SearchParameter", "status": "active", "code": "who", "name": "Who", "description": "who",
+           "url": "http://clinic.example/SearchParameter/who", "base": ["Appointment"], "type": "reference",
+           "expression": "Appointment.participant.actor", "target": ["Patient"]}  # fmt: skip
+    assert (await world.create(own, "admin")).status_code == 201
+    assert (await world.get("Appointment?who=Patient/ben", "sam")).status_code == 200
+    for query in ("who=Patient/ben", "who=Patient/anna", "_sort=who"):
+        assert (await world.get(f"Appointment?{query}", "anna")).status_code == 403, query
 
 
 @pytest.mark.requirement("R-7.22")

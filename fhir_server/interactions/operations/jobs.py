@@ -44,8 +44,8 @@ class Job:
 
 
 def owner_of(agent: Agent) -> tuple[str, ...]:
-    """What makes two callers one."""
-    return (agent.role, agent.client_id, agent.fhir_user, agent.patient)
+    """What makes two callers one: who they are, and how far they may go, since an answer may hold all that."""
+    return (agent.role, agent.client_id, agent.fhir_user, agent.patient, *sorted(set(agent.scopes)))
 
 
 async def read(unit: Unit, id_: str) -> Job | None:
