@@ -7,6 +7,7 @@ from typing import Any
 
 from fhir_server.search import dates, decimals, ucum
 from fhir_server.search.collected import Collected
+from profiles.primitives import is_bounded
 
 Scale = Callable[[Decimal | int], Decimal | int]
 ISO_CURRENCY = "urn:iso:std:iso:4217"
@@ -80,13 +81,14 @@ def _filed(
     value: Decimal | int, comparator: str | None, system: str, code: str | None, unit: str | None
 ) -> tuple[tuple[str, str, str], ...]:
     """(unit, lo, hi) for each way that the unit may be sought."""
-    units = _units({"system": system, "code": code, "unit": unit})
+    units = _units({"system": system, "code": code, "unit": unit}, value)
     return tuple((name, *_compared(scale(value), comparator)) for name, scale in units.items())
 
 
 def quantity_range(value: dict[str, Any], param: str, _: Any, out: Collected) -> None:
     """A Range for each way that its unit may be sought."""
-    for unit, scale in _units({**value.get("high", {}), **value.get("low", {})}).items():
+    ends = [value.get(end, {}).get("value") for end in ("low", "high")]
+    for unit, scale in _units({**value.get("high", {}), **value.get("low", {})}, *ends).items():
         span = _range_interval(value, scale)
         if span:
             out.quantity[(param, unit, *span)] = None
@@ -136,12 +138,14 @@ def _range_interval(value: dict[str, Any], scale: Scale = as_it_is) -> tuple[str
     return lo, decimals.GREATEST if high is None else max(decimals.exact(scale(high))[1], lo + "!")
 
 
-def _units(value: dict[str, Any]) -> dict[str, Scale]:
+def _units(value: dict[str, Any], *numbers: Decimal | int | None) -> dict[str, Scale]:
+    """The units of a quantity with these numbers; what is beyond the bounds, stored before they were, is not scaled."""
     units: dict[str, Scale] = {"": as_it_is}
     code = value.get("code")
     if code:
         unit, scale = unit_of(value.get("system", ""), code)
-        units[unit] = scale
+        if scale is as_it_is or all(number is None or is_bounded(Decimal(number)) for number in numbers):
+            units[unit] = scale
         units[f"|{code}"] = as_it_is
     if value.get("unit"):
         units[f"|{value['unit']}"] = as_it_is
