@@ -18,7 +18,8 @@ MAX_STRING = 1024 * 1024
 MAX_DIGITS = 1_000
 MAX_EXPONENT = 1_000
 
-_CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff]")
+# What XML has no way to write (XML 1.0 §2.2, Char).
+_CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff\ufffe\uffff]")
 _CODE = re.compile(r"[^\s]+(\s[^\s]+)*", re.ASCII)
 _NO_BLANK = re.compile(r"\S+", re.ASCII)
 _BLANKS = str.maketrans("", "", " \t\r\n")

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from fhir_server.fhir import json, json_patch, merge_patch
-from fhir_server.fhir.errors import BadRequest
+from fhir_server.fhir.errors import BadRequest, Unprocessable
 from fhir_server.interactions import fhirpath_patch, xml_patch
 from profiles.elements import Elements
 
@@ -69,4 +69,7 @@ class Patch:
                 return merge_patch.apply(self.body, resource)
             case "application/xml-patch+xml":
                 return xml_patch.apply(self.body, resource, elements)
-        return fhirpath_patch.apply(self.body, resource, elements)
+        made = fhirpath_patch.apply(self.body, resource, elements)
+        if json.depth_exceeds(made, json.MAX_DEPTH):
+            raise Unprocessable(f"The patch nests deeper than {json.MAX_DEPTH} levels.")
+        return made

@@ -61,5 +61,13 @@ def _codings(text: str) -> list[tuple[str, float]]:
     for part in text.lower().split(","):
         name, *parameters = (piece.strip() for piece in part.split(";"))
         quality = next((piece[2:] for piece in parameters if piece.startswith("q=")), "1")
-        found.append((name, float(quality) if quality.replace(".", "", 1).isdigit() else 0.0))
+        found.append((name, _quality(quality)))
     return found
+
+
+def _quality(text: str) -> float:
+    """The number; 0 for what is none."""
+    try:
+        return float(text)
+    except ValueError:
+        return 0.0

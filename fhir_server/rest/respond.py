@@ -67,16 +67,16 @@ def _represented(request: Request, clinic: Clinic | None, answer: Answer) -> tup
         except NotAcceptable:
             format_ = "json"  # the answer is that very refusal
     if format_ == "xml" and clinic is not None:
-        document = xml.write(json.parse(body), clinic.server.elements)
+        document = xml.write(json.parse_own(body), clinic.server.elements)
         return _TYPES["xml"], xml.pretty(document) if "_pretty=true" in request.query else document
     if "_pretty=true" in request.query:
-        body = json.serialise_pretty(json.parse(body))
+        body = json.serialise_pretty(json.parse_own(body))
     return _TYPES["json"], body
 
 
 def _raw(request: Request, body: bytes) -> tuple[str, bytes] | None:
     """A Binary in its own media type, when the caller asks for that one (docs/decisions/0023-binary.md)."""
-    resource = json.parse(body)
+    resource = json.parse_own(body)
     accepted = [part.partition(";")[0].strip().lower() for part in request.headers.get("accept", "").split(",")]
     type_ = str(resource.get("contentType", ""))
     name = type_.partition(";")[0].strip().lower()
