@@ -2,12 +2,14 @@
 
 import gzip
 import json
+import random
 
 import pytest
 import zstandard
 
 from fhir_server.fhir import json as fhir_json
 from fhir_server.fhir.errors import BadRequest
+from fhir_server.rest.encoding import MOST_MEMBERS
 from profiles import xml
 from profiles.definitions import load
 from profiles.elements import Elements
@@ -136,6 +138,25 @@ async def test_compressed_bodies(harness: Harness) -> None:
         ("br", body, 415),
         ("gzip", gzip.compress(b" " * 20_000_000), 413),
         ("zstd", zstandard.ZstdCompressor().compress(b" " * 20_000_000), 413),
+    )
+    zstd = zstandard.ZstdCompressor().compress
+    noise = json.dumps(
+        {"resourceType": "Patient", "name": [{"text": random.Random(1).randbytes(200_000).hex()}]}
+    ).encode()
+    cases += (
+        ("zstd", zstd(noise)[:-100], 400),
+        ("zstd", zstd(noise)[: len(zstd(noise)) // 2], 400),
+        ("zstd", zstd(body) + b"JUNK", 400),
+        ("gzip", gzip.compress(body) + b"JUNK", 400),
+        ("gzip", gzip.compress(noise)[: len(gzip.compress(noise)) // 2], 400),
+        # RFC 1952 §2.2, RFC 8878 §3.1: what is packed in parts is the parts, joined.
+        ("gzip", gzip.compress(body[:100]) + gzip.compress(b"") + gzip.compress(body[100:]), 201),
+        ("zstd", zstd(body[:100]) + zstd(body[100:]), 201),
+        ("gzip", gzip.compress(body[:100]) + gzip.compress(body[100:])[:-5], 400),
+        ("zstd", zstd(body[:100]) + zstd(body[100:])[:-5], 400),
+        ("gzip", gzip.compress(body) + gzip.compress(b"") * MOST_MEMBERS, 400),
+        ("zstd", zstd(body) + zstd(b"") * MOST_MEMBERS, 400),
+        ("gzip", gzip.compress(b" " * 6_000_000) * 4, 413),
     )
     for coding, content, status in cases:
         headers = {"Content-Encoding": coding, "Content-Type": "application/fhir+json"}
