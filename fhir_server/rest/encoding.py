@@ -37,7 +37,7 @@ def unpacked(body: bytes, headers: Mapping[str, str], largest: int) -> bytes:
 
 
 def _gunzip(body: bytes, largest: int) -> bytes:
-    """The members of a gzip body, joined (RFC 1952 §2.2); as soon as they are longer than `largest`, no more of them."""
+    """The members of a gzip body, joined (RFC 1952 §2.2), but no more of them once they are longer than `largest`."""
     made, rest = b"", body
     for _ in range(MOST_MEMBERS):
         unpacker = zlib.decompressobj(wbits=31)
@@ -51,7 +51,7 @@ def _gunzip(body: bytes, largest: int) -> bytes:
 
 
 def _unzstd(body: bytes, largest: int) -> bytes:
-    """The frames of a zstd body, joined (RFC 8878 §3.1); as soon as they are longer than `largest`, no more of them."""
+    """The frames of a zstd body, joined (RFC 8878 §3.1), but no more of them once they are longer than `largest`."""
     unpacker = zstandard.ZstdDecompressor(max_window_size=1 << 24)
     with unpacker.stream_reader(body, read_across_frames=True) as reader:
         made: bytes = reader.read(largest + 1)

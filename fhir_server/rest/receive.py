@@ -89,7 +89,9 @@ def call_of(request: Request, clinic: Clinic, access: Access, found: Found) -> C
     if not body:
         return call
     if body == "resource" and found.type == negotiate.BINARY and _is_foreign(request):
-        return replace(call, body=_binary(request, found))
+        binary = _binary(request, found)
+        check_resource(clinic.server, binary, negotiate.BINARY)
+        return replace(call, body=binary)
     format_ = negotiate.body_format(request.headers, body)
     if body == "form":
         return replace(call, query=[*query, *negotiate.form(request.body)])
@@ -120,13 +122,16 @@ def _is_foreign(request: Request) -> bool:
 
 def _binary(request: Request, found: Found) -> dict[str, Any]:
     """A body of any media type as a Binary."""
-    name = negotiate.media_type(request.headers)
+    name, parameters = negotiate.media_type(request.headers), request.headers.get("content-type", "").partition(";")[2]
     if not name:
         raise UnsupportedMediaType("The Content-Type header says what a Binary holds.")
-    made: dict[str, Any] = {"resourceType": "Binary", **({"id": found.id} if found.id else {}), "contentType": name}
+    type_ = "; ".join(filter(None, (name, " ".join(parameters.split()))))
+    made: dict[str, Any] = {"resourceType": "Binary", **({"id": found.id} if found.id else {}), "contentType": type_}
     if "x-security-context" in request.headers:
         made["securityContext"] = {"reference": request.headers["x-security-context"]}
-    return {**made, "data": base64.b64encode(request.body).decode()}
+    if request.body:
+        made["data"] = base64.b64encode(request.body).decode()
+    return made
 
 
 def check_resource(server: Server, resource: Any, type_: str) -> None:
