@@ -26,6 +26,8 @@ def date(value: str, param: str, _: Any, out: Collected) -> None:
     span = _interval(value, out)
     if span:
         out.date[(param, *span)] = None
+    else:
+        out.unentered[param] = None
 
 
 def _period_interval(value: dict[str, Any], out: Collected) -> dates.Interval | None:
@@ -42,6 +44,8 @@ def period(value: dict[str, Any], param: str, _: Any, out: Collected) -> None:
     span = _period_interval(value, out)
     if span:
         out.date[(param, *span)] = None
+    else:
+        out.unentered[param] = None
 
 
 def timing(value: dict[str, Any], param: str, _: Any, out: Collected) -> None:
@@ -53,6 +57,8 @@ def timing(value: dict[str, Any], param: str, _: Any, out: Collected) -> None:
     span = dates.hull([span for span in spans if span])
     if span:
         out.date[(param, *span)] = None
+    else:
+        out.unentered[param] = None
 
 
 def number(value: Decimal | int, param: str, _: Any, out: Collected) -> None:
@@ -65,6 +71,8 @@ def number_range(value: dict[str, Any], param: str, _: Any, out: Collected) -> N
     span = _range_interval(value)
     if span:
         out.number[(param, *span)] = None
+    else:
+        out.unentered[param] = None
 
 
 def quantity(value: dict[str, Any], param: str, _: Any, out: Collected) -> None:
@@ -74,6 +82,8 @@ def quantity(value: dict[str, Any], param: str, _: Any, out: Collected) -> None:
         parts = (value.get("comparator"), value.get("system", ""), value.get("code"), value.get("unit"))
         for filed in _filed(number, *parts):
             out.quantity[(param, *filed)] = None
+    else:
+        out.unentered[param] = None
 
 
 @lru_cache(maxsize=2_048)  # a value is entered under several parameters, and a clinic's values repeat
@@ -92,6 +102,8 @@ def quantity_range(value: dict[str, Any], param: str, _: Any, out: Collected) ->
         span = _range_interval(value, scale)
         if span:
             out.quantity[(param, unit, *span)] = None
+        else:
+            out.unentered[param] = None
 
 
 def money(value: dict[str, Any], param: str, _: Any, out: Collected) -> None:
@@ -101,6 +113,8 @@ def money(value: dict[str, Any], param: str, _: Any, out: Collected) -> None:
         currency = {"system": ISO_CURRENCY, "code": value["currency"]} if "currency" in value else {}
         for unit in _units(currency):
             out.quantity[(param, unit, lo, hi)] = None
+    else:
+        out.unentered[param] = None
 
 
 def unit_of(system: str, code: str) -> tuple[str, Scale]:
