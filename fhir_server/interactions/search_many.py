@@ -83,7 +83,7 @@ async def answer(
     request, count = SearchRequest(""), 0
     includes: dict[Include, None] = {}
     for type_, node in within.items():
-        request = search_type.read(replace(call, type=type_), criteria)
+        request = search_type.read(replace(call, type=type_), criteria, tuple(within))
         search_type.refuse_contained(request)
         query = search_type.query_of(replace(call, type=type_), replace(request, where=all_of(node, request.where)))
         pages.append(await repository.search(replace(query, after=place)))

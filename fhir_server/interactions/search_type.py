@@ -39,10 +39,10 @@ async def answer(call: Call, repository: Repository, path: str, within: Node = E
     return bundled(call, repository, request, page, included, path, pairs)
 
 
-def read(call: Call, pairs: Pairs) -> SearchRequest:
-    """What a query asks of the call's type, by the caller's wish strictly or not."""
+def read(call: Call, pairs: Pairs, among: tuple[str, ...] = ()) -> SearchRequest:
+    """What a query asks of the call's type, maybe one `among` several, by the caller's wish strictly or not."""
     lenient = preference(call, "handling") == "lenient"
-    return call.clinic.parser.parse(call.type, pairs, call.clinic.server.clock(), lenient=lenient)
+    return call.clinic.parser.parse(call.type, pairs, call.clinic.server.clock(), lenient=lenient, among=among)
 
 
 def refuse_contained(request: SearchRequest) -> None:

@@ -697,5 +697,7 @@ REFUSED: tuple[tuple[str, str], ...] = (
     ("Slot", "_include=Schedule:actor"),
     ("Slot", "_include:colour=Slot:schedule"),
     ("Slot", "_revinclude=Observation:subject"),
+    ("QuestionnaireResponse", "_include=QuestionnaireResponse:questionnaire"),
+    ("Questionnaire", "_revinclude=QuestionnaireResponse:questionnaire"),
     ("Slot", "_revinclude=Colour:slot"),
 )
