@@ -28,6 +28,8 @@ async def answer(call: Call, repository: Repository, path: str, within: Node = E
     """A searchset of the call's type at a path, of what is `within`."""
     pairs = [(name, value) for name, value in call.query if name != paging.PARAMETER]
     request = read(call, pairs)
+    if request.ignored:  # whoever follows a page link need not be lenient
+        pairs = [pair for pair in pairs if pair not in request.ignored]
     query = query_of(call, request if within is EVERYTHING else replace(request, where=all_of(within, request.where)))
     if request.contained != "false":
         return await search_contained.answer(

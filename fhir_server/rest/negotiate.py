@@ -97,7 +97,7 @@ def body_format(headers: Mapping[str, str], body: str) -> Format:
 def form(body: bytes) -> list[tuple[str, str]]:
     """The pairs of a POST search's body. Raises BadRequest."""
     try:
-        return parse_qsl(body.decode("utf-8"), keep_blank_values=True, max_num_fields=1_000)
+        return parse_qsl(body.decode("utf-8"), keep_blank_values=True, max_num_fields=1_000, errors="strict")
     except ValueError as error:
         raise BadRequest("The form is not UTF-8, or has more than 1,000 fields.") from error
 

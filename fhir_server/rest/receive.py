@@ -3,12 +3,14 @@
 import base64
 from dataclasses import replace
 from typing import Any
+from urllib.parse import urlencode
 
 from fhir_server.fhir import json
 from fhir_server.fhir.errors import (
     BadRequest,
     FhirError,
     Forbidden,
+    NotAcceptable,
     NotAllowed,
     NotFound,
     Unprocessable,
@@ -82,7 +84,11 @@ def entry_call(entry: EntryRequest, clinic: Clinic, access: Access, found: Found
 def call_of(request: Request, clinic: Clinic, access: Access, found: Found) -> Call:
     """The request as its handler takes it, validated. Raises what is wrong with it."""
     if not found.interaction.format and not _takes_binary(request, found):
-        negotiate.wanted(request.headers, request.query)
+        try:
+            negotiate.wanted(request.headers, request.query)
+        except NotAcceptable:
+            if found.interaction.body != "form":  # which may have a `_format` of its own
+                raise
     query = pairs(request.query) if request.query else []
     call = Call(clinic, access, found.type, found.id, found.version, query, request.headers, other=found.other)
     body = found.interaction.body
@@ -94,7 +100,12 @@ def call_of(request: Request, clinic: Clinic, access: Access, found: Found) -> C
         return replace(call, body=binary)
     format_ = negotiate.body_format(request.headers, body)
     if body == "form":
-        return replace(call, query=[*query, *negotiate.form(request.body)])
+        given = negotiate.form(request.body)
+        # How the answer is written is read where the URL says it.
+        written = urlencode([(name, value) for name, value in given if name in ("_format", "_pretty")])
+        request.query = "&".join(filter(None, (request.query, written)))
+        negotiate.wanted(request.headers, request.query)
+        return replace(call, query=[*query, *given])
     if not request.body:
         raise BadRequest("The request has no body.", code="required")
     if body == "patch" and negotiate.media_type(request.headers) in negotiate.PATCHES:

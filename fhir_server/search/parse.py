@@ -51,8 +51,8 @@ class Include:
 class SearchRequest:
     """What a query asks of one type. `count`, `summary` and `total` are None when the query does not say.
 
-    `applied` are the pairs that were obeyed, as the self link states them; `dropped` says what lenient handling left
-    out. `_format` and `_pretty` are in neither.
+    `applied` are the pairs that were obeyed, as the self link states them; `ignored` those that lenient handling left
+    out, and `dropped` says so. `_format` and `_pretty` are in neither.
     """
 
     type: str
@@ -66,7 +66,8 @@ class SearchRequest:
     contained: ContainedSought = "false"
     contained_type: ContainedType = "container"
     total: Total | None = None
-    applied: tuple[tuple[str, str], ...] = ()
+    applied: Pairs = ()
+    ignored: Pairs = ()
     dropped: tuple[Issue, ...] = ()
 
 
@@ -117,6 +118,7 @@ class Parser:
             except UnknownParameter as error:
                 if not lenient:
                     raise
+                made.ignored.append((name, value))
                 made.dropped += [replace(issue, severity="warning") for issue in error.issues]
         return made.finished()
 
@@ -147,6 +149,7 @@ class _Request:
     matched: tuple[str, ...]
     nodes: list[Node] = field(default_factory=list)
     applied: list[tuple[str, str]] = field(default_factory=list)
+    ignored: list[tuple[str, str]] = field(default_factory=list)
     dropped: list[Issue] = field(default_factory=list)
     once: set[str] = field(default_factory=set)
 
@@ -178,7 +181,8 @@ class _Request:
                 code="not-supported",
             )
         where = optimise(all_of(*self.nodes)) if self.nodes else EVERYTHING
-        return replace(self.request, where=where, applied=tuple(self.applied), dropped=tuple(self.dropped))
+        applied, ignored, dropped = tuple(self.applied), tuple(self.ignored), tuple(self.dropped)
+        return replace(self.request, where=where, applied=applied, ignored=ignored, dropped=dropped)
 
     def only_once(self, name: str) -> None:
         if name in self.once:
