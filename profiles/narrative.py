@@ -3,6 +3,8 @@
 from typing import Any
 from xml.parsers import expat
 
+# Elements within one another, the div itself counted: as many in JSON as in XML.
+MAX_DEPTH = 60
 _XHTML = "http://www.w3.org/1999/xhtml"
 _XML = "http://www.w3.org/XML/1998/namespace"
 
@@ -32,8 +34,12 @@ class _Reader:
 
     def __init__(self) -> None:
         self.has_content = False
+        self._depth = 0
 
     def start(self, name: str, attributes: dict[str, str]) -> None:
+        self._depth += 1
+        if self._depth > MAX_DEPTH:
+            raise _Refused(f"its elements are nested deeper than {MAX_DEPTH} levels")
         namespace, _, local = name.rpartition(" ")
         if namespace != _XHTML:
             raise _Refused("its elements must be in the namespace http://www.w3.org/1999/xhtml")
@@ -47,12 +53,15 @@ class _Reader:
             if key in _LINKS and _is_active("".join(value.split()).lower()):
                 raise _Refused("it has an active link; leave it out")
 
+    def end(self, _: str) -> None:
+        self._depth -= 1
+
     def text(self, data: str) -> None:
         if not self.has_content and data.strip():
             self.has_content = True
 
     def declaration(self, *_: Any) -> None:
-        raise _Refused("a document type or entity declaration is not allowed; leave it out")
+        raise _Refused("a document type, an entity or a processing instruction is not allowed; leave it out")
 
 
 def _is_active(link: str) -> bool:
@@ -81,7 +90,9 @@ def _parser(reader: _Reader) -> expat.XMLParserType:
     parser = expat.ParserCreate(namespace_separator=" ")
     parser.buffer_text = True
     parser.StartElementHandler = reader.start
+    parser.EndElementHandler = reader.end
     parser.CharacterDataHandler = reader.text
     parser.StartDoctypeDeclHandler = reader.declaration
     parser.EntityDeclHandler = reader.declaration
+    parser.ProcessingInstructionHandler = reader.declaration
     return parser

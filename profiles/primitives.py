@@ -14,8 +14,12 @@ from typing import Any
 Test = Callable[[Any], bool]
 
 MAX_STRING = 1024 * 1024
+# FHIR sets no bound; one request must not be able to ask for a number that takes seconds to reckon with.
+MAX_DIGITS = 1_000
+MAX_EXPONENT = 1_000
 
-_CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff]")
+# What XML has no way to write (XML 1.0 §2.2, Char).
+_CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff\ufffe\uffff]")
 _CODE = re.compile(r"[^\s]+(\s[^\s]+)*", re.ASCII)
 _NO_BLANK = re.compile(r"\S+", re.ASCII)
 _BLANKS = str.maketrans("", "", " \t\r\n")
@@ -112,8 +116,13 @@ def is_positive_int(value: Any) -> bool:
 
 
 def is_decimal(value: Any) -> bool:
-    """Any JSON number; parsed to int or Decimal, for a float has lost the written precision."""
-    return type(value) is int or (isinstance(value, Decimal) and value.is_finite())
+    """A JSON number within bounds; parsed to int or Decimal, for a float has lost the written precision."""
+    return type(value) is int or (isinstance(value, Decimal) and value.is_finite() and is_bounded(value))
+
+
+def is_bounded(value: Decimal) -> bool:
+    """Whether a finite number has no more digits, and no larger exponent either way, than a resource's may have."""
+    return abs(value.adjusted()) <= MAX_EXPONENT and len(value.as_tuple().digits) <= MAX_DIGITS
 
 
 def is_base64_binary(value: Any) -> bool:
@@ -142,7 +151,10 @@ PRIMITIVES: dict[str, tuple[Test, str]] = {
     "code": (is_code, "a code without blanks at its ends or two in a row"),
     "date": (is_date, "an existing YYYY, YYYY-MM or YYYY-MM-DD"),
     "dateTime": (is_date_time, "an existing YYYY, YYYY-MM, YYYY-MM-DD or YYYY-MM-DDThh:mm:ss with Z or +hh:mm"),
-    "decimal": (is_decimal, "a number, without quotes"),
+    "decimal": (
+        is_decimal,
+        f"a number without quotes, of at most {MAX_DIGITS} digits and exponent {MAX_EXPONENT}",
+    ),
     "id": (is_id, "1 to 64 letters, digits, '-' and '.'"),
     "instant": (is_instant, "an existing YYYY-MM-DDThh:mm:ss with Z or +hh:mm"),
     "integer": (is_integer, "a whole number of 32 bits, without quotes"),

@@ -11,13 +11,17 @@ from xml.parsers import expat
 
 from fhir_server.fhir import json
 from fhir_server.fhir.errors import BadRequest
+from profiles import narrative
 from profiles.elements import Elements, Property
 
 FHIR = "http://hl7.org/fhir"
 XHTML = "http://www.w3.org/1999/xhtml"
-MAX_DEPTH = 60
+# The document and a primitive's element are no containers of JSON.
+MAX_DEPTH = json.MAX_DEPTH + 2
 _NUMBERS = frozenset({"integer", "positiveInt", "unsignedInt"})
-_ESCAPES = str.maketrans(
+# What XML cannot have at all (XML 1.0 §2.2) is in nothing that is taken, but in what a refusal quotes.
+_NO_CHARACTERS = (*range(0x20), 0xFFFE, 0xFFFF)
+_ESCAPES = dict.fromkeys(_NO_CHARACTERS, "\ufffd") | str.maketrans(
     {"&": "&amp;", "<": "&lt;", ">": "&gt;", '"': "&quot;", "\n": "&#10;", "\r": "&#13;", "\t": "&#9;"}
 )
 
@@ -45,7 +49,10 @@ def tree(body: bytes) -> Node:
 
 def of_tree(root: Node, elements: Elements) -> dict[str, Any]:
     """The resource of such elements. Raises BadRequest."""
-    return _Reader(elements).resource(root, root.name)
+    made = _Reader(elements).resource(root, root.name)
+    if json.depth_exceeds(made, json.MAX_DEPTH):  # a repeated element is one level here, and two of JSON
+        raise _malformed(f"The body is nested deeper than {json.MAX_DEPTH} levels of JSON.")
+    return made
 
 
 def read_diff(body: bytes) -> tuple[Node, Mapping[str, str]]:
@@ -65,9 +72,9 @@ def write(resource: dict[str, Any], elements: Elements) -> bytes:
 
 
 def pretty(document: bytes) -> bytes:
-    """The same document with a line for each element; narratives stay as they are."""
+    """The same document, one that `write` made, with a line for each element; narratives stay as they are."""
     lines = ['<?xml version="1.0" encoding="UTF-8"?>']
-    _indent(_Parser(document).root(), f' xmlns="{FHIR}"', "", lines)
+    _indent(_Parser(document, is_own=True).root(), f' xmlns="{FHIR}"', "", lines)
     return "\n".join((*lines, "")).encode()
 
 
@@ -88,13 +95,14 @@ def _malformed(text: str, at: str | None = None) -> BadRequest:
 
 
 class _Parser:
-    """The document as nodes, by expat: no document types, no entities, bounded nesting."""
+    """The document as nodes, by expat: no document types, no entities, bounded nesting but where it `is_own`."""
 
-    def __init__(self, body: bytes) -> None:
+    def __init__(self, body: bytes, *, is_own: bool = False) -> None:
         self._body = body.removeprefix(b"\xef\xbb\xbf")
         self._open: list[Node] = [Node("", {})]
         self._div: int | None = None
         self._inside_div = 0
+        self._is_own = is_own
         self._parser = expat.ParserCreate("utf-8", namespace_separator=" ")
         self._parser.StartElementHandler = self._start
         self._parser.EndElementHandler = self._end
@@ -121,8 +129,8 @@ class _Parser:
             raise _malformed(f"The element '{local[:64]}' is not in the namespace {FHIR}.")
         else:
             self._open.append(Node(local, attributes))
-        if len(self._open) + self._inside_div > MAX_DEPTH:
-            raise _malformed(f"The body is nested deeper than {MAX_DEPTH} levels.")
+        if (len(self._open) > MAX_DEPTH or self._inside_div > narrative.MAX_DEPTH) and not self._is_own:
+            raise _malformed(f"The body is nested deeper than {json.MAX_DEPTH} levels.")
 
     def _end(self, _: str) -> None:
         if self._inside_div:
@@ -142,7 +150,8 @@ class _Parser:
             raise _malformed("There is text between elements; values stand in the attribute 'value'.")
 
     def _declaration(self, *_: Any) -> None:
-        raise _malformed("A document type, an entity or a processing instruction is not allowed.")
+        if not self._is_own:
+            raise _malformed("A document type, an entity or a processing instruction is not allowed.")
 
 
 class _DiffParser(_Parser):

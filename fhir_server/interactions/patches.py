@@ -90,4 +90,7 @@ class Patch:
                 return merge_patch.apply(self.body, resource)
             case "application/xml-patch+xml":
                 return xml_patch.apply(self.body, resource, elements)
-        return fhirpath_patch.apply(self.body, resource, elements)
+        made = fhirpath_patch.apply(self.body, resource, elements)
+        if json.depth_exceeds(made, json.MAX_DEPTH):
+            raise Unprocessable(f"The patch nests deeper than {json.MAX_DEPTH} levels.")
+        return made

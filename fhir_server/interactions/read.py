@@ -33,6 +33,6 @@ def _http_date(text: str) -> Micros | None:
     """The moment; None for what is no HTTP date, which is to be ignored (RFC 9110 §13.1.3)."""
     try:
         moment = parsedate_to_datetime(text)
-    except ValueError:
+        return int((moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()) * 1_000_000
+    except (ValueError, OverflowError):
         return None
-    return int((moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()) * 1_000_000

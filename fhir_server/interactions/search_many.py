@@ -82,13 +82,15 @@ async def answer(
     found: list[Placed] = []
     request, count = SearchRequest(""), 0
     includes: dict[Include, None] = {}
+    ignored = set(criteria)  # by every type
     for type_, node in within.items():
-        request = search_type.read(replace(call, type=type_), criteria)
+        request = search_type.read(replace(call, type=type_), criteria, tuple(within))
         search_type.refuse_contained(request)
         query = search_type.query_of(replace(call, type=type_), replace(request, where=all_of(node, request.where)))
         pages.append(await repository.search(replace(query, after=place)))
         count = query.count
         includes |= dict.fromkeys(request.includes)
+        ignored.intersection_update(request.ignored)
         found += [
             (order.place(repository.clinic.extractor, stored, request.sort), stored) for stored in pages[-1].matches
         ]
@@ -101,6 +103,7 @@ async def answer(
     page = Page([stored for _, stored in kept], kept[-1][0] if more and kept else None, total, is_exact)
     types = [("_type", ",".join(within))] if is_search and len(pairs) != len(criteria) else []
     applied = (*types, *request.applied) if is_search else tuple(pairs)
+    pairs = [pair for pair in pairs if pair not in ignored]
     request = replace(request, includes=tuple(includes))
     included = await include.included(repository, request, page.matches)
     return search_type.bundled(call, repository, replace(request, applied=applied), page, included, path, pairs)

@@ -28,6 +28,8 @@ async def answer(call: Call, repository: Repository, path: str, within: Node = E
     """A searchset of the call's type at a path, of what is `within`."""
     pairs = [(name, value) for name, value in call.query if name != paging.PARAMETER]
     request = read(call, pairs)
+    if request.ignored:  # whoever follows a page link need not be lenient
+        pairs = [pair for pair in pairs if pair not in request.ignored]
     query = query_of(call, request if within is EVERYTHING else replace(request, where=all_of(within, request.where)))
     if request.contained != "false":
         return await search_contained.answer(
@@ -39,10 +41,10 @@ async def answer(call: Call, repository: Repository, path: str, within: Node = E
     return bundled(call, repository, request, page, included, path, pairs)
 
 
-def read(call: Call, pairs: Pairs) -> SearchRequest:
-    """What a query asks of the call's type, by the caller's wish strictly or not."""
+def read(call: Call, pairs: Pairs, among: tuple[str, ...] = ()) -> SearchRequest:
+    """What a query asks of the call's type, maybe one `among` several, by the caller's wish strictly or not."""
     lenient = preference(call, "handling") == "lenient"
-    return call.clinic.parser.parse(call.type, pairs, call.clinic.server.clock(), lenient=lenient)
+    return call.clinic.parser.parse(call.type, pairs, call.clinic.server.clock(), lenient=lenient, among=among)
 
 
 def refuse_contained(request: SearchRequest) -> None:

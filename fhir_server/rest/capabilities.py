@@ -123,7 +123,7 @@ def _resource(
     searchable = [p for code, p in sorted(parameters.items()) if p.is_searchable or (code in _BY_CODE and not apart)]
     if not settings.content_search:
         searchable = [p for p in searchable if p.code != fulltext.CONTENT]
-    references = [p.code for p in searchable if p.type == "reference"]
+    references = [p.code for p in searchable if p.type == "reference" and "reference" in p.shapes]
     made: dict[str, Any] = {
         "type": type_,
         "profile": f"http://hl7.org/fhir/StructureDefinition/{type_}",
@@ -156,7 +156,7 @@ def _referrers(call: Call) -> dict[str, list[str]]:
     found: dict[str, list[str]] = {}
     for source in sorted(call.clinic.server.definitions.resource_types):
         for parameter in call.clinic.registry.parameters(source).values():
-            if parameter.type == "reference" and parameter.is_searchable:
+            if parameter.type == "reference" and "reference" in parameter.shapes:
                 for target in parameter.targets:
                     found.setdefault(target, []).append(f"{source}:{parameter.code}")
     return found

@@ -11,6 +11,8 @@ import zstandard
 
 from fhir_server.fhir.errors import BadRequest, TooLarge, UnsupportedMediaType
 
+# Each member looks at what follows it: of more, a body could make long work.
+MOST_MEMBERS = 256
 # Shorter bodies are sent as they are.
 SHORTEST = 1_400
 
@@ -24,9 +26,7 @@ def unpacked(body: bytes, headers: Mapping[str, str], largest: int) -> bytes:
         if coding in ("gzip", "x-gzip"):
             made = _gunzip(body, largest)
         elif coding == "zstd":
-            unpacker = zstandard.ZstdDecompressor(max_window_size=1 << 24)
-            with unpacker.stream_reader(body, read_across_frames=True) as reader:
-                made = reader.read(largest + 1)
+            made = _unzstd(body, largest)
         else:
             raise UnsupportedMediaType("A body is sent as it is, or compressed by gzip or zstd.")
     except (zlib.error, zstandard.ZstdError) as error:
@@ -37,11 +37,37 @@ def unpacked(body: bytes, headers: Mapping[str, str], largest: int) -> bytes:
 
 
 def _gunzip(body: bytes, largest: int) -> bytes:
-    unpacker = zlib.decompressobj(wbits=31)
-    made = unpacker.decompress(body, largest + 1)
-    if len(made) <= largest and (not unpacker.eof or unpacker.unused_data):
-        raise zlib.error("cut off, or it goes on after its end")
-    return made
+    """The members of a gzip body, joined (RFC 1952 §2.2), but no more of them once they are longer than `largest`."""
+    made, rest = b"", body
+    for _ in range(MOST_MEMBERS):
+        unpacker = zlib.decompressobj(wbits=31)
+        made += unpacker.decompress(rest, largest + 1 - len(made))
+        rest = unpacker.unused_data
+        if len(made) > largest or (unpacker.eof and not rest):
+            return made
+        if not unpacker.eof:
+            break
+    raise zlib.error("cut off, or of too many members")
+
+
+def _unzstd(body: bytes, largest: int) -> bytes:
+    """The frames of a zstd body, joined (RFC 8878 §3.1), but no more of them once they are longer than `largest`."""
+    unpacker = zstandard.ZstdDecompressor(max_window_size=1 << 24)
+    with unpacker.stream_reader(body, read_across_frames=True) as reader:
+        made: bytes = reader.read(largest + 1)
+    if len(made) > largest:
+        return made
+    # The reader does not tell a frame that ends from one that is cut off.
+    rest = body
+    for _ in range(MOST_MEMBERS):
+        frame = unpacker.decompressobj()
+        frame.decompress(rest)
+        rest = frame.unused_data
+        if frame.eof and not rest:
+            return made
+        if not frame.eof:
+            break
+    raise zstandard.ZstdError("cut off, or of too many frames")
 
 
 def packed(body: bytes, headers: Mapping[str, str]) -> tuple[str, bytes]:
@@ -61,5 +87,13 @@ def _codings(text: str) -> list[tuple[str, float]]:
     for part in text.lower().split(","):
         name, *parameters = (piece.strip() for piece in part.split(";"))
         quality = next((piece[2:] for piece in parameters if piece.startswith("q=")), "1")
-        found.append((name, float(quality) if quality.replace(".", "", 1).isdigit() else 0.0))
+        found.append((name, _quality(quality)))
     return found
+
+
+def _quality(text: str) -> float:
+    """The number; 0 for what is none."""
+    try:
+        return float(text)
+    except ValueError:
+        return 0.0

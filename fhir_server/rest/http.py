@@ -141,7 +141,7 @@ async def _body(receive: Receive, headers: Mapping[str, str], largest: int) -> b
     length = headers.get("content-length", "0")
     chunks, size, more = [], 0, True
     too_large = TooLarge(f"The body is longer than {largest} bytes, the most that this server takes.")
-    if length.isdigit() and int(length) > largest:
+    if length.isascii() and length.isdigit() and (len(length) > 18 or int(length) > largest):
         raise too_large
     while more:
         message = await receive()

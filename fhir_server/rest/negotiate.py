@@ -44,7 +44,9 @@ def wanted(headers: Mapping[str, str], query: str) -> Format:
     if accept is None or accept in ("*/*", JSON):
         return "json"
     ranges = [[text.strip().lower() for text in part.split(";")] for part in accept.split(",")]
-    refused = {_NAMES.get(name) for name, *parameters in ranges if "*" not in name and _is_refused(parameters)}
+    refused = {
+        _NAMES[name] for name, *parameters in ranges if name in _NAMES and "*" not in name and _is_refused(parameters)
+    }
     best: tuple[float, Format] | None = None
     for name, *parameters in ranges:
         found, quality = _NAMES.get(name), _quality(parameters)
@@ -56,6 +58,23 @@ def wanted(headers: Mapping[str, str], query: str) -> Format:
         offered = {part.partition(";")[0].strip().lower() for part in accept.split(",")}
         raise NotAcceptable(f"{_ONLY}; send 'Accept: {JSON}'.{_NOT_HERE if offered & _NDJSON else ''}")
     return best[1]
+
+
+def takes_raw(headers: Mapping[str, str], query: str, type_: str) -> bool:
+    """Whether the caller asks for a Binary in its own media type, and not more for FHIR's (0023-binary.md).
+
+    One that is FHIR's by name comes as the resource: its sender could else have anything taken for one.
+    """
+    name = type_.partition(";")[0].strip().lower()
+    if name in _NAMES or "_format=" in query:
+        return False
+    taken: dict[str, float] = {}
+    for part in headers.get("accept", "").split(","):
+        range_, *parameters = (text.strip().lower() for text in part.split(";"))
+        taken[range_] = _quality(parameters)
+    main = name.partition("/")[0]
+    quality = taken.get(name, taken.get(f"{main}/*", 0.0) if main != "application" else 0.0)
+    return quality > 0 and quality >= max((taken[each] for each in taken if each in _NAMES), default=0.0)
 
 
 def media_type(headers: Mapping[str, str]) -> str:
@@ -78,7 +97,7 @@ def body_format(headers: Mapping[str, str], body: str) -> Format:
 def form(body: bytes) -> list[tuple[str, str]]:
     """The pairs of a POST search's body. Raises BadRequest."""
     try:
-        return parse_qsl(body.decode("utf-8"), keep_blank_values=True, max_num_fields=1_000)
+        return parse_qsl(body.decode("utf-8"), keep_blank_values=True, max_num_fields=1_000, errors="strict")
     except ValueError as error:
         raise BadRequest("The form is not UTF-8, or has more than 1,000 fields.") from error
 

@@ -25,6 +25,7 @@ from fhir_server.interactions.repository import Repository
 from fhir_server.rest import events, receive
 from fhir_server.rest.entries import PipelineEntries, as_request
 from fhir_server.rest.events import Decided
+from fhir_server.rest.negotiate import JSON
 from fhir_server.rest.request import Request, Response
 from fhir_server.rest.respond import respond
 from fhir_server.rest.running import RunningJobs
@@ -78,7 +79,11 @@ class Pipeline:
                 raise fault
             assert found is not None
             answer = await self._perform(request, clinic, access, found)
-            return respond(request, clinic, answer)
+            try:
+                return respond(request, clinic, answer)
+            except Exception:  # the commit is done: nothing may say that it was not
+                _logger.exception("an answer could not be written: request %s", request.request_id)
+                return _unwritten(request)
         except FhirError as error:
             failure = without_traceback(error)
         except Exception:
@@ -192,6 +197,13 @@ class Pipeline:
             if told is not None:
                 return told
         return Answer(error.status, json.serialise(operation_outcome(error.issues)), headers=dict(error.headers))
+
+
+def _unwritten(request: Request) -> Response:
+    """The response in place of one that could not be made, in the one form that needs no making."""
+    failed = Failed("This was done, but its answer could not be written. The server's log has the request's id.")
+    headers = {"x-request-id": request.request_id, "content-type": JSON, "cache-control": "no-store"}
+    return Response(failed.status, headers, json.serialise(operation_outcome(failed.issues)))
 
 
 def without_traceback(error: FhirError) -> FhirError:

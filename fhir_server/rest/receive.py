@@ -3,12 +3,14 @@
 import base64
 from dataclasses import replace
 from typing import Any
+from urllib.parse import urlencode
 
 from fhir_server.fhir import json
 from fhir_server.fhir.errors import (
     BadRequest,
     FhirError,
     Forbidden,
+    NotAcceptable,
     NotAllowed,
     NotFound,
     Unprocessable,
@@ -97,17 +99,28 @@ def body_type(found: Found) -> str:
 def call_of(request: Request, clinic: Clinic, access: Access, found: Found) -> Call:
     """The request as its handler takes it, validated. Raises what is wrong with it."""
     if not found.interaction.format and not _takes_binary(request, found):
-        negotiate.wanted(request.headers, request.query)
+        try:
+            negotiate.wanted(request.headers, request.query)
+        except NotAcceptable:
+            if found.interaction.body != "form":  # which may have a `_format` of its own
+                raise
     query = pairs(request.query) if request.query else []
     call = Call(clinic, access, found.type, found.id, found.version, query, request.headers, other=found.other)
     body = found.interaction.body
     if not body:
         return call
     if body == "resource" and found.type == negotiate.BINARY and _is_foreign(request):
-        return replace(call, body=_binary(request, found))
+        binary = _binary(request, found)
+        check_resource(clinic.server, binary, negotiate.BINARY)
+        return replace(call, body=binary)
     format_ = negotiate.body_format(request.headers, body)
     if body == "form":
-        return replace(call, query=[*query, *negotiate.form(request.body)])
+        given = negotiate.form(request.body)
+        # How the answer is written is read where the URL says it.
+        written = urlencode([(name, value) for name, value in given if name in ("_format", "_pretty")])
+        request.query = "&".join(filter(None, (request.query, written)))
+        negotiate.wanted(request.headers, request.query)
+        return replace(call, query=[*query, *given])
     if not request.body:
         raise BadRequest("The request has no body.", code="required")
     if body == "patch" and negotiate.media_type(request.headers) in negotiate.PATCHES:
@@ -135,13 +148,16 @@ def _is_foreign(request: Request) -> bool:
 
 def _binary(request: Request, found: Found) -> dict[str, Any]:
     """A body of any media type as a Binary."""
-    name = negotiate.media_type(request.headers)
+    name, parameters = negotiate.media_type(request.headers), request.headers.get("content-type", "").partition(";")[2]
     if not name:
         raise UnsupportedMediaType("The Content-Type header says what a Binary holds.")
-    made: dict[str, Any] = {"resourceType": "Binary", **({"id": found.id} if found.id else {}), "contentType": name}
+    type_ = "; ".join(filter(None, (name, " ".join(parameters.split()))))
+    made: dict[str, Any] = {"resourceType": "Binary", **({"id": found.id} if found.id else {}), "contentType": type_}
     if "x-security-context" in request.headers:
         made["securityContext"] = {"reference": request.headers["x-security-context"]}
-    return {**made, "data": base64.b64encode(request.body).decode()}
+    if request.body:
+        made["data"] = base64.b64encode(request.body).decode()
+    return made
 
 
 def check_resource(server: Server, resource: Any, type_: str) -> None:

@@ -7,7 +7,7 @@ from fhir_server.fhir.clock import http_date
 from fhir_server.fhir.errors import NotAcceptable
 from fhir_server.interactions.call import Answer
 from fhir_server.interactions.clinic import Clinic
-from fhir_server.rest.negotiate import BINARY, JSON, XML, Format, wanted
+from fhir_server.rest.negotiate import BINARY, JSON, XML, Format, takes_raw, wanted
 from fhir_server.rest.request import Request, Response
 from profiles import xml
 
@@ -67,24 +67,20 @@ def _represented(request: Request, clinic: Clinic | None, answer: Answer) -> tup
         except NotAcceptable:
             format_ = "json"  # the answer is that very refusal
     if format_ == "xml" and clinic is not None:
-        document = xml.write(json.parse(body), clinic.server.elements)
+        document = xml.write(json.parse_own(body), clinic.server.elements)
         return _TYPES["xml"], xml.pretty(document) if "_pretty=true" in request.query else document
     if "_pretty=true" in request.query:
-        body = json.serialise_pretty(json.parse(body))
+        body = json.serialise_pretty(json.parse_own(body))
     return _TYPES["json"], body
 
 
 def _raw(request: Request, body: bytes) -> tuple[str, bytes] | None:
     """A Binary in its own media type, when the caller asks for that one (docs/decisions/0023-binary.md)."""
-    resource = json.parse(body)
-    accepted = [part.partition(";")[0].strip().lower() for part in request.headers.get("accept", "").split(",")]
+    resource = json.parse_own(body)
     type_ = str(resource.get("contentType", ""))
-    name = type_.partition(";")[0].strip().lower()
     if not (type_.isascii() and type_.isprintable()):  # a code of FHIR's, and no header's value
         return None
-    if name not in accepted and f"{name.partition('/')[0]}/*" not in accepted:
-        return None
-    if name.partition("/")[0] == "application" and name not in accepted:
+    if not takes_raw(request.headers, request.query, type_):
         return None
     return type_, base64.b64decode(resource.get("data", ""))
 

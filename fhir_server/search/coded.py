@@ -69,12 +69,16 @@ def concept_text(value: dict[str, Any], param: str, _: Any, out: Collected) -> N
     """A concept's own text."""
     if "text" in value:
         string(value["text"], param, None, out)
+    else:
+        out.unentered[param] = None
 
 
 def parts(*names: str) -> Convert:
     """A converter that enters each of the named parts."""
 
     def convert(value: dict[str, Any], param: str, _: Any, out: Collected) -> None:
+        if value.keys().isdisjoint(names):
+            out.unentered[param] = None
         for name in names:
             part = value.get(name)
             for text in part if isinstance(part, list) else (part,):

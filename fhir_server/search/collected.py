@@ -1,6 +1,6 @@
 """Index entries under construction."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, tzinfo
 from typing import Any
@@ -18,6 +18,10 @@ class Collected:
     zone: tzinfo = UTC
     base_url: str = ""
     texts: bool = False
+    # Id -> type of the resources within the one that is entered.
+    contained: Mapping[str, str] = field(default_factory=dict)
+    # Parameters with a value that makes no entry, such as a reference that has a display alone.
+    unentered: dict[str, None] = field(default_factory=dict)
     token: Rows = field(default_factory=dict)
     string: Rows = field(default_factory=dict)
     date: Rows = field(default_factory=dict)
@@ -38,6 +42,11 @@ class Collected:
             "uri": self.uri,
         }
         return {shape: list(rows) for shape, rows in shapes.items() if rows}
+
+
+def presence(param: str) -> str:
+    """The parameter under which a token says that there is a value, whether or not it makes an entry itself."""
+    return f"{param}:present"
 
 
 # (value, parameter code, note, where to). The note is what the value's path says: for a code the system of each code

@@ -66,7 +66,7 @@ def _of_concepts(
 def _present(parameter: Parameter, name: str, value: str) -> Node:
     if value not in ("true", "false"):
         raise BadRequest(f"'{name}': 'pr' takes true or false.", expression=name)
-    there = _any_value(parameter)
+    there = sought.present(parameter)
     return there if value == "true" else Not(there)
 
 

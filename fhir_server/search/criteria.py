@@ -283,7 +283,7 @@ def _missing(parameter: Parameter, whole: str, value: str) -> Node | None:
         return None
     if value not in ("true", "false"):
         raise BadRequest(f"'{whole}' takes true or false.", expression=whole)
-    there = any_of(*(Test(parameter.code, shape, None, parameter.single) for shape in parameter.shapes))
+    there = sought.present(parameter)
     return Not(there) if value == "true" else there
 
 

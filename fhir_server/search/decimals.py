@@ -12,6 +12,8 @@ from collections.abc import Callable
 from decimal import Context, Decimal, InvalidOperation
 from functools import lru_cache
 
+from profiles.primitives import MAX_EXPONENT
+
 # Below and above every key.
 LEAST = ""
 GREATEST = "~"
@@ -44,7 +46,7 @@ def exact(value: Decimal | int) -> tuple[str, str]:
 def parse(text: str) -> Decimal:
     """The number that a client wrote; a single figure with an exponent as if a zero came after it, for `implied`.
 
-    Raises ValueError.
+    Raises ValueError, also for one that no resource can have.
     """
     if len(text) > 100 or not _NUMBER.fullmatch(text):
         raise ValueError(text)
@@ -52,6 +54,8 @@ def parse(text: str) -> Decimal:
         value = Decimal(text)
     except InvalidOperation as error:
         raise ValueError(text) from error
+    if abs(value.adjusted()) > MAX_EXPONENT:
+        raise ValueError(text)
     sign, digits, exponent = value.as_tuple()
     if len(digits) == 1 and "e" in text.lower():
         return Decimal((sign, (*digits, 0), int(exponent) - 1))

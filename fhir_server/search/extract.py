@@ -6,7 +6,7 @@ from datetime import UTC, tzinfo
 from typing import Any
 
 from fhir_server.search import composite, fulltext, pointers, spanned
-from fhir_server.search.collected import Collected, Convert
+from fhir_server.search.collected import Collected, Convert, presence
 from fhir_server.search.parameters import Parameter, Registry, systems_of
 from fhir_server.search.paths import Function, Path
 from fhir_server.search.plan import Entries
@@ -49,7 +49,10 @@ class Extractor:
         if type_ not in self._walks:
             self._walks[type_] = self._compile(type_)
         collected = Collected(self._zone, self._base_url, self._texts)
+        if "contained" in resource:
+            collected.contained = {each["id"]: each["resourceType"] for each in resource["contained"] if "id" in each}
         _visit(self._walks[type_], resource, collected)
+        collected.token |= {(presence(param), "", ""): None for param in collected.unentered}
         if "text" in resource:
             collected.token |= {(fulltext.TEXT, word, ""): None for word in fulltext.narrative(resource)}
         if self._content:

@@ -44,6 +44,11 @@ class Parameter:
         """Whether it has index entries."""
         return bool(self.shapes)
 
+    @property
+    def is_always_entered(self) -> bool:
+        """Whether every value makes an entry."""
+        return all(values.is_always_entered(self.type, path.type) for path in self.paths)
+
 
 class Registry:
     """The parameters by type and code: R4's own and custom ones, which never replace R4's.

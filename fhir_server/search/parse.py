@@ -24,8 +24,12 @@ Total = Literal["none", "estimate", "accurate"]
 ContainedSought = Literal["false", "true", "both"]
 ContainedType = Literal["container", "contained"]
 Pairs = tuple[tuple[str, str], ...]
+# A type, a query on it, whether it is read leniently, the types that are searched with it.
+Name = tuple[str, Pairs, bool, tuple[str, ...]]
 # Requests that are remembered, since callers ask the same again and again.
 _MOST_KNOWN = 1_024
+# Types that a refusal names.
+_MOST_TOLD = 5
 # Longer query strings are not remembered.
 _SHORT = 500
 
@@ -47,8 +51,8 @@ class Include:
 class SearchRequest:
     """What a query asks of one type. `count`, `summary` and `total` are None when the query does not say.
 
-    `applied` are the pairs that were obeyed, as the self link states them; `dropped` says what lenient handling left
-    out. `_format` and `_pretty` are in neither.
+    `applied` are the pairs that were obeyed, as the self link states them; `ignored` those that lenient handling left
+    out, and `dropped` says so. `_format` and `_pretty` are in neither.
     """
 
     type: str
@@ -62,7 +66,8 @@ class SearchRequest:
     contained: ContainedSought = "false"
     contained_type: ContainedType = "container"
     total: Total | None = None
-    applied: tuple[tuple[str, str], ...] = ()
+    applied: Pairs = ()
+    ignored: Pairs = ()
     dropped: tuple[Issue, ...] = ()
 
 
@@ -76,36 +81,44 @@ class Parser:
     limits: Limits = field(default_factory=Limits)
     texts: bool = False
     content: bool = False
-    known: dict[tuple[str, Pairs, bool], SearchRequest] = field(default_factory=dict, repr=False, compare=False)
+    known: dict[Name, SearchRequest] = field(default_factory=dict, repr=False, compare=False)
 
     def parse(
-        self, type_: str, pairs: Iterable[tuple[str, str]], now: Micros, *, lenient: bool = False
+        self,
+        type_: str,
+        pairs: Iterable[tuple[str, str]],
+        now: Micros,
+        *,
+        lenient: bool = False,
+        among: tuple[str, ...] = (),
     ) -> SearchRequest:
-        """The request of a query on a known type.
+        """The request of a query on a known type, which may be one `among` several that are searched together.
 
         Raises BadRequest for what is not understood; unknown parameters are dropped instead when `lenient`.
         """
         given = tuple(pairs)
-        name = (type_, given, lenient)
+        name = (type_, given, lenient, among)
         known = self.known.get(name)
         if known is not None:
             return known
-        made = self._made(type_, given, now, lenient=lenient)
+        made = self._made(type_, given, now, among or (type_,), lenient=lenient)
         if not any("ap" in value for _, value in given):  # the prefix depends on the present
             if len(self.known) >= _MOST_KNOWN:
                 self.known.clear()
             self.known[name] = made
         return made
 
-    def _made(self, type_: str, pairs: Pairs, now: Micros, *, lenient: bool) -> SearchRequest:
+    def _made(self, type_: str, pairs: Pairs, now: Micros, matched: tuple[str, ...], *, lenient: bool) -> SearchRequest:
         reading = Reading(now, self.registry.definitions.resource_types, self.zone, self.base_url)
-        made = _Request(Criteria(self.registry, reading, self.limits, self.texts, self.content), SearchRequest(type_))
+        criteria = Criteria(self.registry, reading, self.limits, self.texts, self.content)
+        made = _Request(criteria, SearchRequest(type_), matched)
         for name, value in pairs:
             try:
                 made.add(name, value)
             except UnknownParameter as error:
                 if not lenient:
                     raise
+                made.ignored.append((name, value))
                 made.dropped += [replace(issue, severity="warning") for issue in error.issues]
         return made.finished()
 
@@ -129,12 +142,14 @@ def _read_pairs(query: str) -> list[tuple[str, str]]:
 
 @dataclass(slots=True)
 class _Request:
-    """A request under construction."""
+    """A request under construction; `matched` are the types that the matches may be of."""
 
     criteria: Criteria
     request: SearchRequest
+    matched: tuple[str, ...]
     nodes: list[Node] = field(default_factory=list)
     applied: list[tuple[str, str]] = field(default_factory=list)
+    ignored: list[tuple[str, str]] = field(default_factory=list)
     dropped: list[Issue] = field(default_factory=list)
     once: set[str] = field(default_factory=set)
 
@@ -166,7 +181,8 @@ class _Request:
                 code="not-supported",
             )
         where = optimise(all_of(*self.nodes)) if self.nodes else EVERYTHING
-        return replace(self.request, where=where, applied=tuple(self.applied), dropped=tuple(self.dropped))
+        applied, ignored, dropped = tuple(self.applied), tuple(self.ignored), tuple(self.dropped)
+        return replace(self.request, where=where, applied=applied, ignored=ignored, dropped=dropped)
 
     def only_once(self, name: str) -> None:
         if name in self.once:
@@ -180,6 +196,12 @@ class _Request:
         parameter = self.criteria.registry.parameter(source, code)
         if code != "*" and (parameter is None or parameter.type != "reference"):
             raise BadRequest(f"{source} has no reference parameter '{code}' for '{name}'.", expression=name)
+        if parameter is not None and "reference" not in parameter.shapes:
+            raise BadRequest(
+                f"'{code}' of {source} holds canonical URLs, which '{name}' does not follow: search by url.",
+                expression=name,
+                code="not-supported",
+            )
 
     def _check_name(self, name: str) -> None:
         """An empty value is ignored, but not an unknown name."""
@@ -215,9 +237,9 @@ def _sort(made: _Request, name: str, value: str) -> tuple[SearchRequest, str]:
 
 def _include(made: _Request, name: str, value: str) -> tuple[SearchRequest, str]:
     include = _read_include(made, name, value, made.request.type)
-    if not include.iterate and include.source not in ("*", made.request.type):
+    if not include.iterate and include.source not in ("*", *made.matched):
         raise BadRequest(
-            f"'{name}={value}': the matches are of type {made.request.type}; use _include:iterate to include from "
+            f"'{name}={value}': the matches are of type {_either(made.matched)}; use _include:iterate to include from "
             "what is included.",
             expression=name,
         )
@@ -227,10 +249,15 @@ def _include(made: _Request, name: str, value: str) -> tuple[SearchRequest, str]
 def _revinclude(made: _Request, name: str, value: str) -> tuple[SearchRequest, str]:
     include = _read_include(made, name, value, "*")
     parameter = made.criteria.registry.parameters(include.source).get(include.param) if include.source != "*" else None
-    aim = include.target or made.request.type
-    if parameter and not include.iterate and not points_at(parameter, aim):
-        raise BadRequest(f"'{include.param}' of {include.source} does not refer to {aim}.", expression=name)
+    aims = (include.target,) if include.target else made.matched
+    if parameter and not include.iterate and not any(points_at(parameter, aim) for aim in aims):
+        raise BadRequest(f"'{include.param}' of {include.source} does not refer to {_either(aims)}.", expression=name)
     return replace(made.request, revincludes=(*made.request.revincludes, include)), value
+
+
+def _either(types: tuple[str, ...]) -> str:
+    """The types in words, some of them where there are many."""
+    return " or ".join(types[:_MOST_TOLD]) + (", …" if len(types) > _MOST_TOLD else "")
 
 
 def _read_include(made: _Request, name: str, value: str, everything: str) -> Include:

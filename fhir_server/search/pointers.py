@@ -1,6 +1,6 @@
 """References, canonicals and URIs as index entries (FHIR R4 search.html#reference, #uri)."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from fhir_server.fhir.reference import LocalReference, local_reference
@@ -36,17 +36,21 @@ def reference(value: dict[str, Any], param: str, only: str | None, out: Collecte
     """A reference by its target, and by its identifier; skipped when it must point at another type."""
     text = value.get("reference")
     found = target(text, out.base_url) if text else None
-    if only is not None and only != (_type_of(text) if text else None) and value.get("type") != only:
+    if only is not None and only != (_type_of(text, out.contained) if text else None) and value.get("type") != only:
         return
     if found:
         out.reference[(param, *found)] = None
     if "identifier" in value:
         identifier = value["identifier"]
         out.token[(param, identifier.get("value", ""), identifier.get("system", ""))] = None
+    elif not found:
+        out.unentered[param] = None
 
 
-def _type_of(text: str) -> str | None:
-    """The type that a literal reference's text names, of this server or of another."""
+def _type_of(text: str, contained: Mapping[str, str]) -> str | None:
+    """The type that a literal reference's text names, of this server or of another, or has within the resource."""
+    if text[0] == "#":
+        return contained.get(text[1:])
     parts = text.partition("/_history/")[0].rsplit("/", 2)
     return parts[-2] if len(parts) > 1 else None
 
@@ -56,6 +60,8 @@ def inlined(value: dict[str, Any], param: str, _: Any, out: Collected) -> None:
     if "id" in value and isinstance(value.get("resourceType"), str):
         local = LocalReference(value["resourceType"], value["id"])
         out.reference[(param, local.type, local.id)] = None
+    else:
+        out.unentered[param] = None
 
 
 def uri(value: str, param: str, _: Any, out: Collected) -> None:
@@ -66,7 +72,10 @@ def uri(value: str, param: str, _: Any, out: Collected) -> None:
 def canonical(value: str, param: str, only: str | None, out: Collected) -> None:
     """A canonical URL with and without its version."""
     url, bar, _ = value.partition("|")
-    if value.startswith("#") or (only is not None and _type_of(url) != only):
+    if only is not None and _type_of(url, out.contained) != only:
+        return
+    if value.startswith("#"):
+        out.unentered[param] = None
         return
     out.uri[(param, value)] = None
     if bar:

@@ -20,6 +20,7 @@ from fhir_server.fhir.clock import Micros
 from fhir_server.fhir.errors import BadRequest
 from fhir_server.fhir.reference import is_id, local_reference
 from fhir_server.search import composite, dates, decimals, near, spanned
+from fhir_server.search.collected import presence
 from fhir_server.search.escapes import split, unescape
 from fhir_server.search.parameters import Parameter
 from fhir_server.search.plan import Box, Interval, Node, Not, Shape, Target, Test, Text, Token, Uri, all_of, any_of
@@ -161,6 +162,14 @@ def reference_of(type_: str) -> Read:
         return Test(parameter.code, "reference", Target(id_, type_), parameter.single)
 
     return read
+
+
+def present(parameter: Parameter) -> Node:
+    """There is a value, even one that makes no entry."""
+    tests = [Test(parameter.code, shape, None, parameter.single) for shape in parameter.shapes]
+    if not parameter.is_always_entered:
+        tests.append(Test(presence(parameter.code), "token", None, single=True))
+    return any_of(*tests)
 
 
 def place(parameter: Parameter, name: str, value: str, _: Reading) -> Node:

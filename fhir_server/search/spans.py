@@ -7,6 +7,7 @@ from typing import Any
 
 from fhir_server.search import dates, decimals, ucum
 from fhir_server.search.collected import Collected
+from profiles.primitives import is_bounded
 
 Scale = Callable[[Decimal | int], Decimal | int]
 ISO_CURRENCY = "urn:iso:std:iso:4217"
@@ -25,6 +26,8 @@ def date(value: str, param: str, _: Any, out: Collected) -> None:
     span = _interval(value, out)
     if span:
         out.date[(param, *span)] = None
+    else:
+        out.unentered[param] = None
 
 
 def _period_interval(value: dict[str, Any], out: Collected) -> dates.Interval | None:
@@ -41,6 +44,8 @@ def period(value: dict[str, Any], param: str, _: Any, out: Collected) -> None:
     span = _period_interval(value, out)
     if span:
         out.date[(param, *span)] = None
+    else:
+        out.unentered[param] = None
 
 
 def timing(value: dict[str, Any], param: str, _: Any, out: Collected) -> None:
@@ -52,6 +57,8 @@ def timing(value: dict[str, Any], param: str, _: Any, out: Collected) -> None:
     span = dates.hull([span for span in spans if span])
     if span:
         out.date[(param, *span)] = None
+    else:
+        out.unentered[param] = None
 
 
 def number(value: Decimal | int, param: str, _: Any, out: Collected) -> None:
@@ -64,6 +71,8 @@ def number_range(value: dict[str, Any], param: str, _: Any, out: Collected) -> N
     span = _range_interval(value)
     if span:
         out.number[(param, *span)] = None
+    else:
+        out.unentered[param] = None
 
 
 def quantity(value: dict[str, Any], param: str, _: Any, out: Collected) -> None:
@@ -73,6 +82,8 @@ def quantity(value: dict[str, Any], param: str, _: Any, out: Collected) -> None:
         parts = (value.get("comparator"), value.get("system", ""), value.get("code"), value.get("unit"))
         for filed in _filed(number, *parts):
             out.quantity[(param, *filed)] = None
+    else:
+        out.unentered[param] = None
 
 
 @lru_cache(maxsize=2_048)  # a value is entered under several parameters, and a clinic's values repeat
@@ -80,16 +91,19 @@ def _filed(
     value: Decimal | int, comparator: str | None, system: str, code: str | None, unit: str | None
 ) -> tuple[tuple[str, str, str], ...]:
     """(unit, lo, hi) for each way that the unit may be sought."""
-    units = _units({"system": system, "code": code, "unit": unit})
+    units = _units({"system": system, "code": code, "unit": unit}, value)
     return tuple((name, *_compared(scale(value), comparator)) for name, scale in units.items())
 
 
 def quantity_range(value: dict[str, Any], param: str, _: Any, out: Collected) -> None:
     """A Range for each way that its unit may be sought."""
-    for unit, scale in _units({**value.get("high", {}), **value.get("low", {})}).items():
+    ends = [value.get(end, {}).get("value") for end in ("low", "high")]
+    for unit, scale in _units({**value.get("high", {}), **value.get("low", {})}, *ends).items():
         span = _range_interval(value, scale)
         if span:
             out.quantity[(param, unit, *span)] = None
+        else:
+            out.unentered[param] = None
 
 
 def money(value: dict[str, Any], param: str, _: Any, out: Collected) -> None:
@@ -99,6 +113,8 @@ def money(value: dict[str, Any], param: str, _: Any, out: Collected) -> None:
         currency = {"system": ISO_CURRENCY, "code": value["currency"]} if "currency" in value else {}
         for unit in _units(currency):
             out.quantity[(param, unit, lo, hi)] = None
+    else:
+        out.unentered[param] = None
 
 
 def unit_of(system: str, code: str) -> tuple[str, Scale]:
@@ -136,12 +152,14 @@ def _range_interval(value: dict[str, Any], scale: Scale = as_it_is) -> tuple[str
     return lo, decimals.GREATEST if high is None else max(decimals.exact(scale(high))[1], lo + "!")
 
 
-def _units(value: dict[str, Any]) -> dict[str, Scale]:
+def _units(value: dict[str, Any], *numbers: Decimal | int | None) -> dict[str, Scale]:
+    """The units of a quantity with these numbers; what is beyond the bounds, stored before they were, is not scaled."""
     units: dict[str, Scale] = {"": as_it_is}
     code = value.get("code")
     if code:
         unit, scale = unit_of(value.get("system", ""), code)
-        units[unit] = scale
+        if scale is as_it_is or all(number is None or is_bounded(Decimal(number)) for number in numbers):
+            units[unit] = scale
         units[f"|{code}"] = as_it_is
     if value.get("unit"):
         units[f"|{value['unit']}"] = as_it_is

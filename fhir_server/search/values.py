@@ -10,6 +10,8 @@ Decisions that the text leaves open:
                  contained resources have no entry
     canonical    is entered with and without `|version`
     Timing       is entered as its outline, from the first event or bound to the last
+    any          that makes no entry (a reference to a contained resource or with a display alone, a Timing without
+                 events) is told of by a token under `{parameter}:present`, for `:missing`
     quantity     is entered for any unit, `system|code` (of UCUM the canonical unit, `system|=unit`), `|code` and
                  `|unit`; with a comparator as an open interval
 """
@@ -61,6 +63,11 @@ _TABLE: dict[str, dict[str, Convert]] = {
 
 # Types of which one value may make several entries of one shape (and, for a quantity, of one unit).
 _SEVERAL = frozenset({"CodeableConcept", "HumanName", "Address", "canonical", "Extension", ""})
+# Types of which a value may make no entry.
+_SPARSE = frozenset(
+    {"Reference", "Resource", "canonical", "Period", "Timing", "Range", "Money", "Extension", "", *_QUANTITIES}
+)
+_SPARSE_TEXTS = frozenset({"HumanName", "Address", "CodeableConcept"})
 
 
 def converter(parameter_type: str, fhir_type: str) -> Convert | None:
@@ -74,6 +81,11 @@ def converter(parameter_type: str, fhir_type: str) -> Convert | None:
     if table and fhir_type == "":
         return _guessed(table)
     return table.get(fhir_type)
+
+
+def is_always_entered(parameter_type: str, fhir_type: str) -> bool:
+    """Whether every value of the type makes an entry."""
+    return fhir_type not in _SPARSE and (parameter_type != "string" or fhir_type not in _SPARSE_TEXTS)
 
 
 def is_entered_once(fhir_type: str) -> bool:

@@ -1,13 +1,16 @@
 """XML, media types, compressed bodies and Binary (FHIR R4 xml.html, http.html#mime-type, binary.html)."""
 
+import base64
 import gzip
 import json
+import random
 
 import pytest
 import zstandard
 
 from fhir_server.fhir import json as fhir_json
 from fhir_server.fhir.errors import BadRequest
+from fhir_server.rest.encoding import MOST_MEMBERS
 from profiles import xml
 from profiles.definitions import load
 from profiles.elements import Elements
@@ -137,6 +140,24 @@ async def test_compressed_bodies(harness: Harness) -> None:
         ("gzip", gzip.compress(b" " * 20_000_000), 413),
         ("zstd", zstandard.ZstdCompressor().compress(b" " * 20_000_000), 413),
     )
+    zstd = zstandard.ZstdCompressor().compress
+    text = random.Random(1).randbytes(200_000).hex()
+    noise = json.dumps({"resourceType": "Patient", "name": [{"text": text}]}).encode()
+    cases += (
+        ("zstd", zstd(noise)[:-100], 400),
+        ("zstd", zstd(noise)[: len(zstd(noise)) // 2], 400),
+        ("zstd", zstd(body) + b"JUNK", 400),
+        ("gzip", gzip.compress(body) + b"JUNK", 400),
+        ("gzip", gzip.compress(noise)[: len(gzip.compress(noise)) // 2], 400),
+        # RFC 1952 §2.2, RFC 8878 §3.1: what is packed in parts is the parts, joined.
+        ("gzip", gzip.compress(body[:100]) + gzip.compress(b"") + gzip.compress(body[100:]), 201),
+        ("zstd", zstd(body[:100]) + zstd(body[100:]), 201),
+        ("gzip", gzip.compress(body[:100]) + gzip.compress(body[100:])[:-5], 400),
+        ("zstd", zstd(body[:100]) + zstd(body[100:])[:-5], 400),
+        ("gzip", gzip.compress(body) + gzip.compress(b"") * MOST_MEMBERS, 400),
+        ("zstd", zstd(body) + zstd(b"") * MOST_MEMBERS, 400),
+        ("gzip", gzip.compress(b" " * 6_000_000) * 4, 413),
+    )
     for coding, content, status in cases:
         headers = {"Content-Encoding": coding, "Content-Type": "application/fhir+json"}
         answer = await harness.send("POST", "Patient", "admin", content=content, headers=headers)
@@ -158,6 +179,71 @@ async def test_binary_in_its_own_media_type(harness: Harness) -> None:
     assert raw.headers["content-disposition"] == "attachment"
     whole = await harness.get(name, "admin", headers={"Accept": "application/fhir+json"})
     assert whole.json()["contentType"] == "image/png"
+
+
+PNG = {"resourceType": "Binary", "id": "x", "contentType": "image/png", "data": "UE5H"}
+# (Accept, query) -> whether the picture comes as itself.
+PICTURES = (
+    ("image/png", "", True),
+    ("image/*", "", True),
+    ("application/fhir+json;q=0.5, image/png", "", True),
+    ("image/png, */*", "", True),
+    ("application/fhir+json, image/png;q=0", "", False),
+    ("application/fhir+json, image/png;q=0.9", "", False),
+    ("image/*, image/png;q=0", "", False),
+    ("image/png", "?_format=json", False),
+    ("image/png", "?_format=application/fhir%2Bjson", False),
+    ("text/csv", "", False),
+    ("*/*", "", False),
+)
+
+
+@pytest.mark.parametrize(("accept", "query", "is_raw"), PICTURES)
+async def test_a_binary_comes_as_the_caller_prefers(harness: Harness, accept: str, query: str, is_raw: bool) -> None:
+    """RFC 9110 §12.5.1; `_format` goes before Accept (FHIR R4 http.html#mime-type)."""
+    await harness.seed(PNG)
+    for path in ("Binary/x", "Binary/x/_history/1"):
+        answer = await harness.get(path + query, "admin", headers={"Accept": accept})
+        assert answer.status_code == 200, answer.text
+        assert (answer.content == b"PNG") == is_raw
+        assert is_raw or answer.json()["resourceType"] == "Binary"
+
+
+@pytest.mark.parametrize("type_", ["application/fhir+json", "application/json; charset=utf-8", "application/fhir+xml"])
+@pytest.mark.parametrize("query", ["", "?_format=json", "?_format=xml"])
+async def test_a_binary_of_a_resource_is_never_taken_for_it(harness: Harness, type_: str, query: str) -> None:
+    """What a Binary holds has had no check; as FHIR comes only the Binary itself."""
+    data = base64.b64encode(b'{"resourceType":"Patient","id":"evil"}').decode()
+    await harness.seed({"resourceType": "Binary", "id": "x", "contentType": type_, "data": data})
+    answer = await harness.get(f"Binary/x{query}", "admin", headers={"Accept": type_.partition(";")[0]})
+    is_xml = "xml" in query or (not query and "xml" in type_)
+    found = xml.read(answer.content, ELEMENTS) if is_xml else answer.json()
+    assert (found["resourceType"], found["contentType"]) == ("Binary", type_)
+
+
+async def test_a_binary_of_any_media_type_is_a_sound_resource(harness: Harness) -> None:
+    """binary.html#rest: its parameters are kept; what its headers make is checked as a resource is."""
+    headers = {"Content-Type": "Text/Plain;  charset=iso-8859-1"}
+    made = await harness.send("POST", "Binary", "admin", content=b"\xe4", headers=headers)
+    assert (made.status_code, made.json()["contentType"]) == (201, "text/plain; charset=iso-8859-1")
+    raw = await harness.get(f"Binary/{made.json()['id']}", "admin", headers={"Accept": "text/plain"})
+    assert (raw.content, raw.headers["content-type"]) == (b"\xe4", "text/plain; charset=iso-8859-1")
+    empty = await harness.send("POST", "Binary", "admin", content=b"", headers={"Content-Type": "text/plain"})
+    assert (empty.status_code, "data" in empty.json()) == (201, False)
+    name = f"Binary/{empty.json()['id']}"
+    raw = await harness.get(name, "admin", headers={"Accept": "text/plain"})
+    assert (raw.status_code, raw.content) == (200, b"")
+    assert (await harness.put(empty.json())).status_code == 200
+    for method, path in (("POST", "Binary"), ("PUT", "Binary/y")):
+        bad = {"Content-Type": "text/plain", "X-Security-Context": "not a reference at all"}
+        answer = await harness.send(method, path, "admin", content=b"x", headers=bad)
+        assert answer.status_code == 422
+        assert answer.json()["issue"][0]["expression"] == ["Binary.securityContext.reference"]
+        assert (await harness.get("Binary?_summary=count", "admin")).json()["total"] == 2
+    good = {"Content-Type": "text/plain", "X-Security-Context": "Patient/anna"}
+    await harness.seed({"resourceType": "Patient", "id": "anna"})
+    answer = await harness.send("POST", "Binary", "admin", content=b"x", headers=good)
+    assert answer.json()["securityContext"] == {"reference": "Patient/anna"}
 
 
 @pytest.mark.parametrize("type_", ["image/png;\rx", "image/png;\nset-cookie:y", "image/png;日本"])

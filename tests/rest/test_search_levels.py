@@ -48,6 +48,11 @@ CASES = (
     ("?_id=p1,c1", "p1 c1"),
     ("?_type=Patient&_id=o1", ""),
     ("?_type=Condition&_include=*", "c1 p1"),
+    ("?_type=Patient,Condition&_id=c1&_include=Condition:subject", "c1 p1"),
+    ("?_type=Condition,Observation&_id=c1,o2&_include=Condition:subject", "o2 c1 p1"),
+    ("?_type=Patient,Practitioner&_id=p2&_revinclude=Observation:subject", "p2 o2"),
+    ("?_id=c1&_include=Condition:subject", "c1 p1"),
+    ("Patient/p1/*?_include=Condition:subject", "o0 o1 c1 p1"),
 )
 
 
@@ -88,7 +93,9 @@ async def test_self_link_states_what_was_applied(filled: Harness) -> None:
     ("path", "status"),
     [("Patient/p1/Observation", 200), ("Patient/p1/Slot", 404), ("Slot/s/Observation", 404), ("Patient/p1/Colour", 404),
      ("Patient/p1/AuditEvent", 404), ("?_type=Colour", 400), ("?_type=Patient&colour=red", 400), ("?gender=male", 400),
-     ("Patient/p1/Observation?colour=red", 400)],
+     ("Patient/p1/Observation?colour=red", 400), ("?_type=Patient,Slot&_include=Observation:subject", 400),
+     ("?_type=Slot,Schedule&_revinclude=Observation:subject", 400),
+     ("?_type=Questionnaire,Slot&_revinclude=QuestionnaireResponse:questionnaire", 400)],
 )  # fmt: skip
 async def test_what_cannot_be_asked(filled: Harness, path: str, status: int) -> None:
     assert (await filled.get(path, "admin")).status_code == status

@@ -348,7 +348,8 @@ REFERENCES = (
     Case("Appointment", "actor:identifier=urn:npi|1", "app-2"),
     Case("Appointment", "practitioner:identifier=urn:npi|1", "app-2"),
     Case("Appointment", "patient:identifier=urn:npi|1", ""),
-    Case("Observation", "subject:missing=true", "obs-1 obs-2 obs-3 obs-4 obs-5 obs-6 obs-10 bp-1 bp-2"),
+    Case("Observation", "subject:missing=true", "obs-1 obs-2 obs-3 obs-4 obs-5 obs-6 bp-1 bp-2"),
+    Case("Observation", "subject:missing=false", "obs-7 obs-8 obs-9 obs-10"),
     Case("QuestionnaireResponse", "questionnaire=http://example.org/q/1", "qr-1"),
     Case("QuestionnaireResponse", "questionnaire=http://example.org/q/1|2.0", "qr-1"),
     Case("QuestionnaireResponse", "questionnaire=http://example.org/q/1|3.0", ""),
@@ -696,5 +697,7 @@ REFUSED: tuple[tuple[str, str], ...] = (
     ("Slot", "_include=Schedule:actor"),
     ("Slot", "_include:colour=Slot:schedule"),
     ("Slot", "_revinclude=Observation:subject"),
+    ("QuestionnaireResponse", "_include=QuestionnaireResponse:questionnaire"),
+    ("Questionnaire", "_revinclude=QuestionnaireResponse:questionnaire"),
     ("Slot", "_revinclude=Colour:slot"),
 )

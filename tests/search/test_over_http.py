@@ -104,6 +104,50 @@ async def test_lenient_handling_says_what_was_dropped(world: Harness) -> None:
     assert link(answer, "self") == "/demo/fhir/Slot?status=busy"
 
 
+@pytest.mark.parametrize(
+    "query",
+    [
+        "Slot?colour=red&_count=1",
+        "Slot?_sort=colour&_count=1",
+        "?_type=Slot&colour=red&_count=1",
+        "?_type=Slot,Patient&colour=red&_count=1",
+        "Patient?colour=red&_contained=both&_count=1",
+    ],
+)
+async def test_the_pages_of_a_lenient_search_need_no_lenience(world: Harness, query: str) -> None:
+    """The link repeats what was obeyed alone."""
+    answer = await world.get(query, "admin", headers={"Prefer": "handling=lenient"})
+    found = list(ids(answer))
+    while (following := link(answer, "next")) is not None:
+        answer = await world.get(following.removeprefix("/demo/fhir/").removeprefix("/demo/fhir"), "admin")
+        assert answer.status_code == 200, answer.text
+        found += ids(answer)
+    strict = query.replace("colour=red&", "").replace("_sort=colour&", "").replace("_count=1", "_count=100")
+    whole = await world.get(strict, "admin")
+    assert found == ids(whole)
+    assert len(found) > 1
+
+
+async def test_a_form_says_how_its_answer_is_written(world: Harness) -> None:
+    """http.html#mime-type: `_format` is a parameter of a search like any other."""
+    headers = {"Content-Type": FORM}
+    answer = await world.send("POST", "Slot/_search", "admin", content="_format=xml&_pretty=true", headers=headers)
+    assert answer.headers["content-type"].startswith("application/fhir+xml")
+    assert answer.content.count(b"\n") > 3
+    for more in ({}, {"Accept": "text/html"}):
+        answer = await world.send("POST", "Slot/_search", "admin", content="_format=json", headers={**headers, **more})
+        assert (answer.status_code, answer.json()["resourceType"]) == (200, "Bundle")
+    for content, accept, status in (
+        ("_format=csv", "*/*", 406),
+        ("_count=1", "text/html", 406),
+        ("status=%FF", "*/*", 400),
+    ):
+        answer = await world.send(
+            "POST", "Slot/_search", "admin", content=content, headers={**headers, "Accept": accept}
+        )
+        assert answer.status_code == status, content
+
+
 INCLUDES = (
     Case("Appointment", "_id=app-1&_include=Appointment:patient", "pat-1"),
     Case("Appointment", "_id=app-1&_include=Appointment:actor", "pat-1 dr-1"),

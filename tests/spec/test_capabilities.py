@@ -66,6 +66,17 @@ async def test_includes_that_are_claimed_work(harness: Harness) -> None:
         assert (await harness.get(f"Appointment?_include={include}", "admin")).status_code == 200
 
 
+async def test_every_include_that_is_claimed_is_taken_and_no_canonical_is(harness: Harness) -> None:
+    """Canonical URLs are not followed."""
+    parser = (await harness.parts.clinics.get("demo")).parser
+    statement = (await harness.get("metadata")).json()["rest"][0]
+    for each in statement["resource"]:
+        for name, claimed in (("_include", "searchInclude"), ("_revinclude", "searchRevInclude")):
+            for include in each.get(claimed, ()):
+                parser.parse(each["type"], [(name, include)], harness.clock())
+                assert include != "QuestionnaireResponse:questionnaire"
+
+
 async def test_the_log_claims_no_conditional_read(clinic: Harness) -> None:
     """What AuditEvent claims is what it does."""
     statement = (await clinic.get("metadata")).json()["rest"][0]
