@@ -1,7 +1,7 @@
 """What people do to a clinic's books in the tests of `machine`: each act by each way of writing, from each surface."""
 
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import httpx
@@ -131,13 +131,16 @@ class Acting:
         return await self._change(act, {"status": act.status} | reason)
 
     async def decline(self, act: Act) -> httpx.Response | None:
-        """Somebody says of one who takes part that they do not."""
+        """The front desk says that no provider comes, or that the patient does not."""
         current = await self._read(act)
         if current is None:
             return None
-        parts = current["participant"]
-        declined = {n: part | {"status": "declined"} for n, part in enumerate(parts) if n == act.n % len(parts)}
-        return await self._change(act, {"participant": [declined.get(n, part) for n, part in enumerate(parts)]})
+        said = "Patient/" if act.n % 4 == 3 else "Practitioner"
+        parts = [
+            part | ({"status": "declined"} if part["actor"].get("reference", "").startswith(said) else {})
+            for part in current["participant"]
+        ]
+        return await self._change(replace(act, caller="sam"), {"participant": parts})
 
     async def rebook(self, act: Act) -> httpx.Response | None:
         """To another slot."""

@@ -8,7 +8,7 @@ from hypothesis import HealthCheck, Phase, settings
 from hypothesis.errors import Flaky
 from hypothesis.stateful import run_state_machine_as_test
 
-from fhir_server.booking import occupy, roles, slots, write_rules
+from fhir_server.booking import occupy, roles, slots, taking_part, write_rules
 from fhir_server.interactions.repository import Repository
 from tests.booking.machine import Books
 
@@ -62,6 +62,7 @@ BUGS = {
     ),
     "slots do not follow": (slots, "_mark", _nothing, "is full|is held|is busy"),
     "a role is another person": (roles, "people_of", _nothing, "in two places"),
+    "who declined comes with no slot": (taking_part, "require_actors", _nothing_now, "in two places"),
     "any state follows any": (write_rules.states, "check", _nothing_now, "went|is full|is busy"),
     "nothing follows a write": (Repository, "then", _nothing_now, "is full|is held|is busy"),
 }
