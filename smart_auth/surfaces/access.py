@@ -49,12 +49,12 @@ class Policies:
         for type_, rules in self._by_type.get(who_is(agent, surface), {}).items():
             context = Context(agent, type_, self._compartment, now)
             on_type = _merged(one for one in allowed if one.type in ("*", type_))
-            made: list[Grant] = []
-            for rule in rules:
-                seen = _seen(rule, rules, context)
-                made += [
-                    grant for one in on_type for grant in _grants(rule, context, _within(seen, one, type_, parser))
-                ]
+            made = [
+                grant
+                for rule in rules
+                for one in on_type
+                for grant in _grants(rule, context, _within(one, rule, rules, context, parser))
+            ]
             if made:
                 grants[type_] = tuple(made)
         return Access(agent, grants)
@@ -122,22 +122,23 @@ def _merged(allowed: Iterable[_Allowed]) -> list[_Allowed]:
     ]
 
 
+def _within(allowed: _Allowed, rule: Rule, rules: Iterable[Rule], context: Context, parser: Parser | None) -> _Allowed:
+    """What a scope allows where its constraint looks at nothing hidden, as a search would; nothing where it does."""
+    if parser is None or allowed.rows in (EVERYTHING, NOTHING):
+        return allowed
+    seen, type_ = _seen(rule, rules, context), context.type
+    try:
+        return replace(allowed, rows=visibility.within(type_, allowed.rows, (), seen, parser.registry))
+    except Forbidden:
+        return replace(allowed, rows=NOTHING)
+
+
 def _seen(rule: Rule, rules: Iterable[Rule], context: Context) -> Access:
     """What the caller may look at in a rule's rows: what it shows of them, and what rules to read the same show."""
     alike = [each for each in rules if each is rule or (each.rows is rule.rows and "r" in each.letters)]
     shown = visibility.shown_by(Grant(frozenset("s"), elements=_elements(each, context)) for each in alike)
     others = rows.patient_of(context.agent) if any(each.is_shared for each in alike) else ""
     return Access(context.agent, {context.type: (Grant(frozenset("s"), elements=shown, but_others=others),)})
-
-
-def _within(seen: Access, allowed: _Allowed, type_: str, parser: Parser | None) -> _Allowed:
-    """What a scope allows where its constraint looks at nothing else, as a search would; nothing where it does."""
-    if parser is None or allowed.rows in (EVERYTHING, NOTHING):
-        return allowed
-    try:
-        return replace(allowed, rows=visibility.within(type_, allowed.rows, (), seen, parser.registry))
-    except Forbidden:
-        return replace(allowed, rows=NOTHING)
 
 
 def _elements(rule: Rule, context: Context) -> frozenset[str] | None:
