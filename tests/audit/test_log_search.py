@@ -75,7 +75,7 @@ QUERIES: dict[str, Callable[[Resource], bool]] = {
     f"policy={RULE}": lambda e: RULE in _policies(e),
     "policy:below=urn:oauth": lambda _: False,
     "site=x": lambda _: False,
-    "source:missing=true": lambda _: True,
+    "source:missing=true": lambda _: False,
     f"subtype={V3}|read": lambda _: False,
     "subtype=read,search-type": lambda e: e["subtype"][0]["code"] in ("read", "search-type"),
     f"type={DCM}|110114": lambda e: e["type"]["code"] == "110114",
