@@ -67,6 +67,43 @@ EVERYTHING = (
 )
 
 
+def _posted(query: str) -> dict[str, Any]:
+    """The parameters of a query as an operation takes them by POST."""
+    types = {"_type": "valueCode", "_since": "valueInstant", "_count": "valueInteger"}
+    made = []
+    for name, _, value in (pair.partition("=") for pair in query.split("&") if pair):
+        given: Any = int(value) if name == "_count" else "2999-01-01T00:00:00Z" if name == "_since" else value
+        made.append({"name": name, types.get(name, "valueDate"): given})
+    return {"resourceType": "Parameters", **({"parameter": made} if made else {})}
+
+
+@pytest.mark.parametrize(("path", "expected"), EVERYTHING)
+async def test_everything_by_post(record: Harness, path: str, expected: str) -> None:
+    """operations.html#executing: the parameters in a Parameters resource; the pages are had by GET."""
+    where, _, query = path.partition("?")
+    whole = await record.send("POST", where, "admin", json_=_posted(query))
+    assert [each["resource"]["id"] for each in whole.json().get("entry", [])] == expected.split()
+    answer = await record.send("POST", where, "admin", json_=_posted(f"{query}&_count=1"))
+    assert answer.status_code == 200, answer.text
+    pages = {each["resource"]["id"] for each in answer.json().get("entry", [])}
+    while following := [each["url"] for each in answer.json()["link"] if each["relation"] == "next"]:
+        answer = await record.get(following[0].partition("/demo/fhir/")[2], "admin")
+        assert answer.status_code == 200, answer.text
+        pages |= {each["resource"]["id"] for each in answer.json()["entry"]}
+    assert pages == set(expected.split())
+    refused = await record.send("POST", where, "admin", json_=_posted("colour=2026"))
+    assert refused.status_code == 400
+
+
+async def test_meta_by_post_is_meta_by_get(harness: Harness) -> None:
+    await harness.put({"resourceType": "Patient", "id": "x", "meta": {"tag": [{"system": "urn:t", "code": "a"}]}})
+    for path in ("Patient/x/$meta", "Patient/x/_history/1/$meta"):
+        posted = await harness.send("POST", path, "admin", json_={"resourceType": "Parameters"})
+        assert posted.status_code == 200, posted.text
+        assert posted.json() == (await harness.get(path, "admin")).json()
+    assert (await harness.stored("Patient/x"))["meta"]["versionId"] == "1"
+
+
 @pytest.mark.parametrize(("path", "expected"), EVERYTHING)
 async def test_everything(record: Harness, path: str, expected: str) -> None:
     answer = await record.get(path, "admin")

@@ -3,6 +3,9 @@
 `_type`, `_since`, `_count`, and for patients `start` and `end`; paged like a search, and by the caller's grants alike.
 """
 
+from dataclasses import replace
+from typing import Any
+
 from fhir_server.fhir.errors import BadRequest
 from fhir_server.interactions import paging, search_many
 from fhir_server.interactions.call import Answer, Call, Pairs
@@ -16,6 +19,8 @@ _TAKEN = frozenset({"_type", "_since", "_count", "start", "end", "_format", "_pr
 
 async def handle(call: Call, repository: Repository) -> Answer:
     """A searchset of the resource itself, its compartment, and what those refer to."""
+    if isinstance(call.body, dict) and call.body.get("resourceType") == "Parameters":
+        call = replace(call, query=[*call.query, *_posted(call.body)])
     await repository.read(call.type, call.id)
     for name, _ in call.query:
         if name not in _TAKEN:
@@ -29,6 +34,15 @@ async def handle(call: Call, repository: Repository) -> Answer:
         within = {type_: node for type_, node in within.items() if type_ in wanted}
     path = f"{call.type}/{call.id}/$everything"
     return await search_many.answer(call, repository, path, within, _criteria(call.query, not wanted))
+
+
+def _posted(body: dict[str, Any]) -> Pairs:
+    """The parameters of a Parameters resource as a query has them, so that page links can repeat them."""
+    return [
+        (str(each.get("name")), str(value))
+        for each in body.get("parameter", ())
+        for value in [held for name, held in each.items() if name.startswith("value")] or [""]
+    ]
 
 
 def _criteria(query: Pairs, references: bool) -> Pairs:
